@@ -1,0 +1,31 @@
+//! The real servers on this machine, without containers: what is missing is installed, what is down is started.
+//!
+//! An *instance* is one set of servers with ports and data of its own. `dev` and `test` stand in `stack.toml`; others are made
+//! by name, on a port base or on free ports, for tests that kill servers. For other modules of this crate:
+//!
+//! ```ignore
+//! let urls = Instance::load("dev")?.up()?;                        // what `cargo xtask stack up` does
+//! let own = Instance::private("faults", &[Kind::Kafka], 3)?;      // free ports, empty data
+//! own.up()?;
+//! own.server("kafka2")?.kill9()?;                                 // as a power cut would
+//! own.server("kafka2")?.start()?;
+//! own.server("kafka2")?.wait_ready(READY_LIMIT)?;
+//! own.reset()?;
+//! ```
+//!
+//! Servers outlive the program that started them, so that a person can keep them up; `down` is always explicit.
+
+pub mod cli;
+
+mod cache;
+mod install;
+mod instance;
+mod kafka;
+mod mongo;
+mod mysql;
+mod ports;
+mod postgres;
+mod process;
+mod registry;
+mod server;
+mod urls;
