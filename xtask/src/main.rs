@@ -3,6 +3,7 @@
 mod exec;
 mod progress;
 mod stack;
+mod test;
 
 use std::process::ExitCode;
 
@@ -19,18 +20,18 @@ struct Cli {
 enum Command {
     /// Kafka, schema registry, PostgreSQL, MariaDB and MongoDB on this machine, without containers
     Stack(stack::cli::Args),
+    /// Build everything, start the servers on clean data, run every test, stop them; ends with `N passed, M failed`
+    Test(test::Args),
 }
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
-        Command::Stack(args) => stack::cli::run(args),
+        Command::Stack(args) => stack::cli::run(args).map(|()| ExitCode::SUCCESS),
+        Command::Test(args) => test::run(&args),
     };
     // Not by returning the error: with backtraces switched on, as for tests, thirty lines of them would hide the message.
-    result.map_or_else(
-        |error| {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        },
-        |()| ExitCode::SUCCESS,
-    )
+    result.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
 }

@@ -29,3 +29,15 @@ mod process;
 mod registry;
 mod server;
 mod urls;
+
+use std::fs::File;
+
+use anyhow::Result;
+
+pub use self::instance::Instance;
+pub use self::urls::Urls;
+
+/// Holds off every other xtask that asks for the same name, until the answer is dropped or the process ends.
+pub fn lock(name: &str) -> Result<File> {
+    cache::Cache::open()?.lock(name)
+}

@@ -32,7 +32,7 @@ impl Ports {
 
     /// Consecutive ports from `base` on.
     pub fn from_base(base: u16, brokers: u16) -> Result<Self> {
-        ensure!(base >= 1024 && base <= u16::MAX - SPAN, "a port base lies between 1024 and {}", u16::MAX - SPAN);
+        ensure!((1024..=u16::MAX - SPAN).contains(&base), "a port base lies between 1024 and {}", u16::MAX - SPAN);
         Self::from_list(&(base..base + SPAN).collect::<Vec<_>>(), brokers)
     }
 

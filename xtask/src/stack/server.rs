@@ -116,11 +116,6 @@ impl Server {
         exec::tail(&self.log(), exec::TAIL_LINES)
     }
 
-    /// Whether it was started and is gone, without anybody having stopped it.
-    pub fn has_died(&self) -> bool {
-        self.pid.exists() && self.pid.alive().is_none()
-    }
-
     pub fn state(&self) -> State {
         match self.pid.alive() {
             Some(_) if self.recipe.is_ready(&self.home) => State::Ready,
