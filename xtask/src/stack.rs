@@ -5,7 +5,8 @@
 //!
 //! ```ignore
 //! let urls = Instance::load("dev")?.up()?;                        // what `cargo xtask stack up` does
-//! let own = Instance::private("faults", &[Kind::Kafka], 3)?;      // free ports, empty data
+//! let own = Instance::custom("faults", &[Kind::Kafka], Ports::free(3)?)?;
+//! own.reset()?;                                                   // what an interrupted run left
 //! own.up()?;
 //! own.server("kafka2")?.kill9()?;                                 // as a power cut would
 //! own.server("kafka2")?.start()?;
@@ -34,8 +35,14 @@ use std::fs::File;
 
 use anyhow::Result;
 
-pub use self::instance::Instance;
-pub use self::urls::Urls;
+// Not each sub-command needs all of them.
+#[allow(unused_imports)]
+pub use self::{
+    instance::Instance,
+    ports::Ports,
+    server::{Kind, READY_LIMIT, Server, State},
+    urls::Urls,
+};
 
 /// Holds off every other xtask that asks for the same name, until the answer is dropped or the process ends.
 pub fn lock(name: &str) -> Result<File> {

@@ -1,6 +1,7 @@
 //! Where tools and data live: outside the clone, so that neither a commit nor a `git clean` ever meets them.
 
 use std::fs::{self, File};
+use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -58,6 +59,14 @@ impl Cache {
 /// Whether servers that refuse to run as root must be given a user of their own.
 pub fn is_root() -> bool {
     geteuid().is_root()
+}
+
+/// What is to be removed may be gone already.
+pub fn gone_is_fine(removed: io::Result<()>) -> io::Result<()> {
+    match removed {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
 }
 
 fn everyone_can_reach(path: &Path) -> Result<()> {

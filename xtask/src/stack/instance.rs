@@ -7,7 +7,7 @@ use std::thread;
 use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 
-use super::cache::Cache;
+use super::cache::{Cache, gone_is_fine};
 use super::install::Tools;
 use super::kafka::Kafka;
 use super::mongo::Mongo;
@@ -133,12 +133,12 @@ impl Instance {
     pub fn reset(&self) -> Result<()> {
         let _lock = self.lock()?;
         self.stop_all()?;
-        match fs::remove_dir_all(&self.directory) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(error).with_context(|| format!("deleting {}", self.directory.display()))
-            }
-            _ => Ok(()),
+        // An earlier run may have had other servers under this name.
+        if let Some(before) = saved(&self.cache, &self.name)?.filter(|before| *before != self.layout) {
+            Self::new(&self.name, before, self.cache.clone())?.stop_all()?;
         }
+        gone_is_fine(fs::remove_dir_all(&self.directory))
+            .with_context(|| format!("deleting {}", self.directory.display()))
     }
 
     fn stop_all(&self) -> Result<()> {

@@ -6,6 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
+use super::cache::gone_is_fine;
 use super::process::Signal;
 use super::server::{Recipe, as_user, create_for};
 use crate::exec;
@@ -31,7 +32,7 @@ impl Recipe for Postgres {
         create_for(USER, &socket_directory(home))?;
         let data = home.join("data");
         if data.exists() {
-            return Ok(());
+            return self.remove_locks(home);
         }
         // Renamed when complete: an interrupted initdb leaves no data directory that looks like one.
         let unfinished = home.join("data.new");
@@ -80,6 +81,18 @@ impl Recipe for Postgres {
     /// SIGTERM would wait until every client has gone.
     fn stop_signal(&self) -> Signal {
         Signal::SIGINT
+    }
+}
+
+impl Postgres {
+    /// After a kill its lock files name a process that may still be seen, as a zombie that nobody has collected, and PostgreSQL
+    /// would take it for a running server. That none of ours runs is known here, and that no other one has the port.
+    fn remove_locks(&self, home: &Path) -> Result<()> {
+        let socket = socket_directory(home).join(format!(".s.PGSQL.{}.lock", self.port));
+        for lock in [home.join("data/postmaster.pid"), socket] {
+            gone_is_fine(fs::remove_file(&lock)).with_context(|| format!("removing {}", lock.display()))?;
+        }
+        Ok(())
     }
 }
 

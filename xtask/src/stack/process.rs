@@ -11,6 +11,8 @@ use nix::errno::Errno;
 pub use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
+use super::cache::gone_is_fine;
+
 const POLL: Duration = Duration::from_millis(20);
 
 /// The process id of a server, and how to tell that it is still that server's: the system gives old ids to new processes.
@@ -47,10 +49,7 @@ impl PidFile {
     }
 
     pub fn remove(&self) -> Result<()> {
-        match fs::remove_file(&self.file) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
-            _ => Ok(()),
-        }
+        gone_is_fine(fs::remove_file(&self.file)).with_context(|| format!("removing {}", self.file.display()))
     }
 
     /// Starts `command` in a session of its own, so that neither our end nor Ctrl-C in our terminal reaches it. Its output is
