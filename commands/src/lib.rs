@@ -4,8 +4,8 @@
 //! aggregate type live; [`owner`] is the protocol of one partition; [`restore`] is how an owner comes to be; [`states`]
 //! is the local cache of the log.
 
-pub mod ledger;
 mod lane;
+pub mod ledger;
 mod owner;
 mod restore;
 pub mod router;

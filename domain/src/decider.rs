@@ -27,7 +27,7 @@ pub trait Decider: Default + Send + 'static {
     /// What may be asked of the aggregate.
     type Command: Send + Sync + 'static;
     /// What may happen to it.
-    type Event: Send + Sync + 'static;
+    type Event: Clone + Send + Sync + 'static;
     /// Why it may say no.
     type Rejection: Rejection;
 
@@ -38,11 +38,7 @@ pub trait Decider: Default + Send + 'static {
     ///
     /// # Errors
     /// The business reason why the command is refused.
-    fn decide(
-        &self,
-        command: &Self::Command,
-        now: Timestamp,
-    ) -> Result<Option<Self::Event>, Self::Rejection>;
+    fn decide(&self, command: &Self::Command, now: Timestamp) -> Result<Option<Self::Event>, Self::Rejection>;
 
     /// The state after `event`. Total: whatever the event and the state, it neither fails nor panics, because what is
     /// in the log has happened.

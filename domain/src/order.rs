@@ -225,12 +225,7 @@ impl Order {
         }
     }
 
-    fn cancel(
-        &self,
-        order_id: OrderId,
-        reason: &Text,
-        now: Timestamp,
-    ) -> Result<Option<OrderEvent>, OrderRejection> {
+    fn cancel(&self, order_id: OrderId, reason: &Text, now: Timestamp) -> Result<Option<OrderEvent>, OrderRejection> {
         match self {
             Self::Absent => Err(OrderRejection::NotFound),
             Self::Placed { total, .. } => Ok(Some(OrderEvent::OrderCancelled {

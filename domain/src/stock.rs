@@ -126,10 +126,9 @@ impl decider::Rejection for StockRejection {
 
     fn facts(&self) -> Vec<(&'static str, i64)> {
         match self {
-            Self::OutOfStock { requested, available } => vec![
-                ("requested", i64::from(*requested)),
-                ("available", i64::try_from(*available).unwrap_or(i64::MAX)),
-            ],
+            Self::OutOfStock { requested, available } => {
+                vec![("requested", i64::from(*requested)), ("available", i64::try_from(*available).unwrap_or(i64::MAX))]
+            }
             _ => Vec::new(),
         }
     }

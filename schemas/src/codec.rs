@@ -95,15 +95,16 @@ impl Codec {
             .expect("the schemas of this build parse")
     }
 
-    /// A codec that writes with the ids of the registry at `url`.
+    /// A codec that writes with the ids of the registry at `url`, where subjects have the topics' names on the brokers:
+    /// `prefix` (normally empty) and the name.
     ///
     /// # Errors
     /// When the registry does not answer, or a schema of this build is not registered: registering is a step
     /// (`lonja schemas apply`), never a side effect of a start.
-    pub async fn connect(url: &str) -> Result<Self, CodecError> {
+    pub async fn connect(url: &str, prefix: &str) -> Result<Self, CodecError> {
         let (registry, ids) =
-            Registry::connect(url).await.map_err(|source| CodecError::Schema { id: 0, source })?;
-        Self::new(registry, |topic, record| ids[&topic.subject(record)])
+            Registry::connect(url, prefix).await.map_err(|source| CodecError::Schema { id: 0, source })?;
+        Self::new(registry, |topic, record| ids[&(topic.name, record.name)])
     }
 
     fn new(registry: Registry, id: impl Fn(&Topic, &RecordType) -> u32) -> Result<Self, CodecError> {

@@ -19,6 +19,15 @@ pub enum Registry {
     Remote(SrSettings),
 }
 
+/// Ids of schemas in a registry, by topic and record name.
+pub type Ids = HashMap<(&'static str, &'static str), u32>;
+
+/// The registry's subject of a record type on a topic whose name on the brokers has this prefix.
+#[must_use]
+pub fn subject(prefix: &str, topic: &Topic, record: &RecordType) -> String {
+    format!("{prefix}{}", topic.subject(record))
+}
+
 /// Why a schema cannot be had.
 #[derive(Debug, thiserror::Error)]
 pub enum RegistryError {
@@ -69,18 +78,18 @@ impl Registry {
         u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]])
     }
 
-    /// The registry at `url`, and the id there of each schema of this build, by subject.
+    /// The registry at `url`, and the id there of each schema of this build, by topic and record name. `prefix` stands
+    /// before the name of each topic, as it does on the brokers.
     ///
     /// # Errors
     /// When it does not answer, or a schema is not registered.
-    pub async fn connect(url: &str) -> Result<(Self, HashMap<String, u32>), RegistryError> {
+    pub async fn connect(url: &str, prefix: &str) -> Result<(Self, Ids), RegistryError> {
         let settings = SrSettings::new(url.to_owned());
-        let mut ids = HashMap::new();
+        let mut ids = Ids::new();
         for topic in topics::ALL {
             for record in topic.records {
-                let subject = topic.subject(record);
-                let id = find(&settings, &subject, record).await?;
-                ids.insert(subject, id);
+                let id = find(&settings, &subject(prefix, topic, record), record).await?;
+                ids.insert((topic.name, record.name), id);
             }
         }
         Ok((Self::Remote(settings), ids))
@@ -107,7 +116,7 @@ async fn find(settings: &SrSettings, subject: &str, record: &RecordType) -> Resu
     let versions = versions.map_err(|error| if error.retriable { failed(error) } else { missing() })?;
     for version in versions.into_iter().rev() {
         let found =
-            get_schema_by_subject_and_version(subject.to_owned(), version, settings).await.map_err(failed)?;
+            get_schema_by_subject_and_version(settings, subject, Some(version)).await.map_err(failed)?;
         if canonical(&found.schema) == ours {
             return Ok(found.id);
         }

@@ -1,0 +1,467 @@
+//! The protocol of one partition while this node believes that it owns it (DESIGN D3).
+//!
+//! Decisions are made on tentative state: confirmed plus own unconfirmed records. A report for the oldest outstanding
+//! record at exactly the expected offset proves that no newer claim came before it, because nobody else writes here. At
+//! a higher offset somebody else's record lies between, and the reader's rule decides; anything else ends the term.
+
+use std::borrow::Cow;
+use std::collections::{HashMap, VecDeque};
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use domain::Timestamp;
+use eventlog::fault::{crash_point, mutant};
+use eventlog::tail::identity;
+use eventlog::{
+    Admitted, Appended, Appender, Checkpoint, EventLog, PAYLOAD_BYTES_MAX, Partition, Record, Report, Tail, Terms,
+};
+use lru::LruCache;
+use schemas::wire::log::{encode_refusal, encode_unchanged};
+use schemas::{Codec, CodecError, Encoded, Envelope, Refusal, Term};
+use tokio::sync::oneshot;
+use uuid::Uuid;
+
+use crate::states::{Outcome, Slot, States, StoreError};
+use crate::{Aggregate, CommandRequest, Decided, Decision, EVENT_TOO_LARGE, Position, VERSION_CONFLICT};
+
+/// Most unconfirmed records of one partition; far below the producer's own queue.
+const PENDING_MAX: usize = 2_048;
+/// Clean states kept in memory per partition.
+const CACHED_STATES_MAX: NonZeroUsize = NonZeroUsize::new(8_192).expect("it is not 0");
+/// Confirmed records are folded into the store when there are so many …
+const UNFOLDED_MAX: usize = 512;
+/// … or when the oldest has waited so long.
+pub(crate) const FOLD_AFTER: Duration = Duration::from_millis(50);
+/// How long the owner looks for what lies between before it gives the term up.
+const CATCH_UP_MAX: Duration = Duration::from_secs(5);
+
+/// What a caller inside the process gets.
+pub(crate) type Reply<A> = oneshot::Sender<Result<Decided<<A as domain::Decider>::Event>, Failure>>;
+
+/// Why the owner gives no decision. A term that ends drops its replies: then it may have been decided.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// The queue is full; nothing was begun.
+    Busy,
+    /// Nobody owns the partition here; nothing was begun.
+    NotOwner,
+    /// The id names another request.
+    KeyReused,
+    /// The aggregate is set aside.
+    Parked(String),
+}
+
+/// Why a term ended.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SteppedDown {
+    #[error("the log did not take or confirm a record: {detail}")]
+    Append { detail: String, fatal: bool },
+    #[error("a report came out of order: token {token}, oldest outstanding {oldest:?}")]
+    OutOfOrder { token: u64, oldest: Option<u64> },
+    #[error("a record was confirmed at {offset:?}, expected was {expected}")]
+    Offset { offset: Option<u64>, expected: u64 },
+    #[error("a newer claim deposed this owner")]
+    Deposed,
+    #[error("the records between could not be read: {0}")]
+    CatchUp(String),
+    #[error("the state store failed")]
+    Store(#[from] StoreError),
+}
+
+/// What an owner starts from: its claim is in the log, valid, and everything up to it is folded.
+pub(crate) struct Started<A> {
+    pub states: States<A>,
+    pub checkpoint: Checkpoint,
+    pub term: Term,
+}
+
+/// What every owner of a lane shares.
+pub(crate) struct Context {
+    pub log: Arc<dyn EventLog>,
+    pub codec: Arc<Codec>,
+    pub now: fn() -> Timestamp,
+}
+
+pub(crate) struct Owner<A: Aggregate> {
+    partition: Partition,
+    term: Term,
+    states: States<A>,
+    /// Of everything confirmed.
+    confirmed: Checkpoint,
+    /// Sequence number of the latest record handed to the log.
+    sequence: u64,
+    /// Tokens are the term's first token plus the sequence number: reports of earlier terms are recognised by them.
+    first_token: u64,
+    pending: VecDeque<Pending<A>>,
+    /// Sequence numbers of `pending`, by command id.
+    pending_ids: HashMap<Uuid, u64>,
+    /// Confirmed, not in the store yet.
+    unfolded: Vec<Admitted>,
+    /// Where in `unfolded`, by command id.
+    unfolded_ids: HashMap<Uuid, usize>,
+    unfolded_since: Option<Instant>,
+    /// States with records that are not folded into the store yet.
+    hot: HashMap<Bytes, Hot<A>>,
+    cache: LruCache<Bytes, Slot<A>>,
+}
+
+struct Hot<A> {
+    slot: Slot<A>,
+    unfolded: usize,
+}
+
+/// A record handed to the log and not confirmed.
+struct Pending<A: Aggregate> {
+    sequence: u64,
+    envelope: Envelope,
+    record: Record,
+    decision: Decision<A::Event>,
+    handed_over: Instant,
+    first: Reply<A>,
+    /// Callers who asked again meanwhile.
+    repeats: Vec<Reply<A>>,
+}
+
+impl<A: Aggregate> Owner<A> {
+    pub fn new(partition: Partition, started: Started<A>, first_token: u64) -> Self {
+        let Started { states, checkpoint, term } = started;
+        Self {
+            partition,
+            term,
+            states,
+            confirmed: checkpoint,
+            sequence: 0,
+            first_token,
+            pending: VecDeque::new(),
+            pending_ids: HashMap::new(),
+            unfolded: Vec::new(),
+            unfolded_ids: HashMap::new(),
+            unfolded_since: None,
+            hot: HashMap::new(),
+            cache: LruCache::new(CACHED_STATES_MAX),
+        }
+    }
+
+    /// Decides, and hands the record to the log. The reply is given when the log has confirmed it.
+    pub fn handle(
+        &mut self,
+        context: &Context,
+        appender: &dyn Appender,
+        request: &CommandRequest<A>,
+        reply: Reply<A>,
+    ) -> Result<(), SteppedDown> {
+        let Some(reply) = self.answer_known(context, request, reply)? else { return Ok(()) };
+        if self.pending.len() >= PENDING_MAX {
+            answer::<A>(reply, Err(Failure::Busy));
+            return Ok(());
+        }
+        let key = Bytes::copy_from_slice(request.key.as_bytes());
+        let mut hot = self.take_state(&key)?;
+        let now = (context.now)();
+        let decided = match &hot.slot.parked {
+            Some(reason) => Err(Failure::Parked(reason.clone())),
+            None => decide(&context.codec, request, &hot.slot, now).map_err(|error| unreadable(&error)),
+        };
+        let (decision, encoded) = match decided {
+            Ok(decided) => decided,
+            Err(failure) => {
+                self.put_back(key, hot);
+                answer::<A>(reply, Err(failure));
+                return Ok(());
+            }
+        };
+        if let Decision::Accepted(event) = &decision {
+            hot.slot.state = std::mem::take(&mut hot.slot.state).evolve(event);
+            hot.slot.version += 1;
+        }
+        hot.unfolded += 1;
+        let version = hot.slot.version;
+        self.hot.insert(key.clone(), hot);
+        let envelope = self.envelope(request, encoded.record_type.name, version, now);
+        self.append(appender, key, envelope, encoded.payload, decision, reply)
+    }
+
+    /// Answers a repeat: at once if the first answer is confirmed, with it otherwise.
+    fn answer_known(
+        &mut self,
+        context: &Context,
+        request: &CommandRequest<A>,
+        reply: Reply<A>,
+    ) -> Result<Option<Reply<A>>, SteppedDown> {
+        let id = request.command_id;
+        if mutant("no-dedup") {
+            return Ok(Some(reply));
+        }
+        if let Some(sequence) = self.pending_ids.get(&id) {
+            let oldest = self.pending.front().map_or(0, |pending| pending.sequence);
+            let at = usize::try_from(sequence - oldest).unwrap_or(usize::MAX);
+            match self.pending.get_mut(at) {
+                Some(first) if first.envelope.fingerprint == request.fingerprint => first.repeats.push(reply),
+                _ => answer::<A>(reply, Err(Failure::KeyReused)),
+            }
+            return Ok(None);
+        }
+        let outcome = match self.unfolded_ids.get(&id).and_then(|at| self.unfolded.get(*at)) {
+            Some(record) => Outcome::of(record),
+            None => match self.states.outcome(id)? {
+                Some(outcome) => outcome,
+                None => return Ok(Some(reply)),
+            },
+        };
+        let here = outcome.topic == A::TOPIC.name && outcome.partition == self.partition.number;
+        let again = if here && outcome.fingerprint == request.fingerprint {
+            outcome.decided::<A>(&context.codec).map_err(|error| unreadable(&error))
+        } else {
+            Err(Failure::KeyReused)
+        };
+        answer::<A>(reply, again);
+        Ok(None)
+    }
+
+    fn take_state(&mut self, key: &Bytes) -> Result<Hot<A>, StoreError> {
+        if let Some(hot) = self.hot.remove(key) {
+            return Ok(hot);
+        }
+        let slot = match self.cache.pop(key) {
+            Some(slot) => slot,
+            None => self.states.load(key)?,
+        };
+        Ok(Hot { slot, unfolded: 0 })
+    }
+
+    fn put_back(&mut self, key: Bytes, hot: Hot<A>) {
+        if hot.unfolded > 0 {
+            self.hot.insert(key, hot);
+        } else {
+            self.cache.put(key, hot.slot);
+        }
+    }
+
+    fn envelope(
+        &mut self,
+        request: &CommandRequest<A>,
+        record: &'static str,
+        version: u64,
+        now: Timestamp,
+    ) -> Envelope {
+        self.sequence += 1;
+        Envelope {
+            id: request.command_id,
+            record_type: Cow::Borrowed(record),
+            subject: format!("{}/{}", A::TOPIC.aggregate, request.key),
+            time: now,
+            term: self.term,
+            sequence: self.sequence,
+            version,
+            fingerprint: request.fingerprint,
+            causation_id: request.causation_id,
+            correlation_id: request.correlation_id,
+            traceparent: request.traceparent.clone(),
+        }
+    }
+
+    fn append(
+        &mut self,
+        appender: &dyn Appender,
+        key: Bytes,
+        envelope: Envelope,
+        payload: Bytes,
+        decision: Decision<A::Event>,
+        reply: Reply<A>,
+    ) -> Result<(), SteppedDown> {
+        let record = Record { key, headers: envelope.to_headers(A::TOPIC.aggregate), payload };
+        let sequence = self.sequence;
+        self.pending_ids.insert(envelope.id, sequence);
+        self.pending.push_back(Pending {
+            sequence,
+            envelope,
+            record: record.clone(),
+            decision,
+            handed_over: Instant::now(),
+            first: reply,
+            repeats: Vec::new(),
+        });
+        crash_point("before-append");
+        appender
+            .append(self.partition, record, self.first_token + sequence)
+            .map_err(|error| SteppedDown::Append { detail: error.detail, fatal: error.fatal })
+    }
+
+    /// Takes what the log says of a record of this partition. Reports of earlier terms are ignored.
+    pub fn confirm(&mut self, context: &Context, report: Report) -> Result<(), SteppedDown> {
+        if report.token <= self.first_token {
+            return Ok(());
+        }
+        let appended =
+            report.outcome.map_err(|error| SteppedDown::Append { detail: error.detail, fatal: error.fatal })?;
+        let oldest = self.pending.front().map(|pending| self.first_token + pending.sequence);
+        if oldest != Some(report.token) {
+            return Err(SteppedDown::OutOfOrder { token: report.token, oldest });
+        }
+        crash_point("after-append");
+        match appended.offset {
+            Some(offset) if offset == self.confirmed.next => self.settle(offset, appended),
+            Some(offset) if offset > self.confirmed.next => {
+                self.catch_up(context, offset)?;
+                self.settle(offset, appended);
+            }
+            offset => return Err(SteppedDown::Offset { offset, expected: self.confirmed.next }),
+        }
+        if self.unfolded.len() >= UNFOLDED_MAX {
+            self.fold(context)?;
+        }
+        Ok(())
+    }
+
+    /// Somebody else's records lie before `offset`: reads them, and ours there, by the rule that every reader follows.
+    fn catch_up(&mut self, context: &Context, offset: u64) -> Result<(), SteppedDown> {
+        let failed = |error: eventlog::TailError| SteppedDown::CatchUp(error.to_string());
+        let ours = self.pending.front().map(|pending| pending.envelope.id);
+        let begin = Instant::now();
+        let from = [(self.partition, Some(self.checkpoint()))];
+        let mut tail = Tail::open(context.log.as_ref(), &from).map_err(failed)?;
+        while begin.elapsed() < CATCH_UP_MAX {
+            let admitted = tail.poll(PENDING_MAX, Duration::from_millis(100)).map_err(failed)?;
+            if let Some(found) = admitted.first() {
+                let valid = found.offset == offset && Some(found.envelope.id) == ours;
+                return if valid { Ok(()) } else { Err(SteppedDown::Deposed) };
+            }
+            if tail.next(self.partition) > offset {
+                return Err(SteppedDown::Deposed);
+            }
+        }
+        Err(SteppedDown::CatchUp(format!("nothing at {offset} within {} s", CATCH_UP_MAX.as_secs())))
+    }
+
+    /// The oldest outstanding record stands at `offset` and counts.
+    fn settle(&mut self, offset: u64, appended: Appended) {
+        let Some(pending) = self.pending.pop_front() else { return };
+        self.pending_ids.remove(&pending.envelope.id);
+        metrics::histogram!("lonja_append_seconds", "topic" => A::TOPIC.name).record(pending.handed_over.elapsed());
+        self.confirmed = Checkpoint {
+            next: offset + 1,
+            terms: Terms { current: Some(self.term), sequence: pending.sequence },
+            topic_id: self.confirmed.topic_id,
+            last_record: self.confirmed.last_record,
+        };
+        let position = Position { partition: self.partition, offset };
+        let version = pending.envelope.version;
+        let decided = Decided { position, version, replayed: false, decision: pending.decision };
+        for repeat in pending.repeats {
+            answer::<A>(repeat, Ok(Decided { replayed: true, ..decided.clone() }));
+        }
+        answer::<A>(pending.first, Ok(decided));
+        crash_point("after-answer");
+        self.unfolded_since.get_or_insert_with(Instant::now);
+        self.unfolded_ids.insert(pending.envelope.id, self.unfolded.len());
+        self.unfolded.push(Admitted {
+            partition: self.partition,
+            offset,
+            timestamp: appended.timestamp,
+            envelope: pending.envelope,
+            record: pending.record,
+        });
+    }
+
+    /// Folds into the store what has waited long enough.
+    pub fn tick(&mut self, context: &Context) -> Result<(), SteppedDown> {
+        match self.unfolded_since {
+            Some(since) if since.elapsed() >= FOLD_AFTER => self.fold(context),
+            _ => Ok(()),
+        }
+    }
+
+    /// Folds everything confirmed into the store.
+    pub fn fold(&mut self, context: &Context) -> Result<(), SteppedDown> {
+        self.unfolded_since = None;
+        if self.unfolded.is_empty() {
+            return Ok(());
+        }
+        self.confirmed = self.checkpoint();
+        self.states.fold(&context.codec, &self.unfolded, self.confirmed)?;
+        self.unfolded_ids.clear();
+        for record in self.unfolded.drain(..) {
+            let key = record.record.key;
+            if let Some(hot) = self.hot.get_mut(&key) {
+                hot.unfolded -= 1;
+                if hot.unfolded == 0
+                    && let Some(Hot { slot, .. }) = self.hot.remove(&key)
+                {
+                    self.cache.put(key, slot);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The checkpoint of everything confirmed; the digest of its last record is worked out only here.
+    fn checkpoint(&self) -> Checkpoint {
+        let last_record = self.unfolded.last().map_or(self.confirmed.last_record, |last| identity(&last.record));
+        Checkpoint { last_record, ..self.confirmed }
+    }
+
+    /// What is known of a command here: `Some(None)` while it is not confirmed.
+    pub fn lookup(&self, command_id: Uuid) -> Option<Option<Outcome>> {
+        if self.pending_ids.contains_key(&command_id) {
+            return Some(None);
+        }
+        let at = self.unfolded_ids.get(&command_id)?;
+        self.unfolded.get(*at).map(|record| Some(Outcome::of(record)))
+    }
+
+    /// Nothing is outstanding.
+    pub fn is_drained(&self) -> bool {
+        self.pending.is_empty()
+    }
+}
+
+/// Gives an answer; a caller that stopped waiting asks again with the same id.
+pub(crate) fn answer<A: Aggregate>(reply: Reply<A>, with: Result<Decided<A::Event>, Failure>) {
+    if reply.send(with).is_err() {
+        metrics::counter!("lonja_unheard_answers_total", "topic" => A::TOPIC.name).increment(1);
+    }
+}
+
+fn unreadable(error: &CodecError) -> Failure {
+    Failure::Parked(error.to_string())
+}
+
+/// The decision and its record. Whatever it is, it is exactly one record.
+fn decide<A: Aggregate>(
+    codec: &Codec,
+    request: &CommandRequest<A>,
+    slot: &Slot<A>,
+    now: Timestamp,
+) -> Result<(Decision<A::Event>, Encoded), CodecError> {
+    let command = A::command_name(&request.command);
+    let refuse = |refusal: Refusal| {
+        let encoded = encode_refusal(codec, A::TOPIC, &refusal)?;
+        Ok((Decision::Refused(refusal), encoded))
+    };
+    if let Some(expected) = request.expected_version.filter(|expected| *expected != slot.version) {
+        return refuse(Refusal {
+            command: command.to_owned(),
+            code: VERSION_CONFLICT.to_owned(),
+            detail: format!("version {expected} was expected and {} is current", slot.version),
+            facts: [("current_version".to_owned(), i64::try_from(slot.version).unwrap_or(i64::MAX))].into(),
+        });
+    }
+    match slot.state.decide(&request.command, now) {
+        Ok(Some(event)) => {
+            let encoded = A::encode(codec, &event)?;
+            if encoded.payload.len() > PAYLOAD_BYTES_MAX {
+                return refuse(Refusal {
+                    command: command.to_owned(),
+                    code: EVENT_TOO_LARGE.to_owned(),
+                    detail: format!("the event would exceed {PAYLOAD_BYTES_MAX} bytes"),
+                    facts: Default::default(),
+                });
+            }
+            Ok((Decision::Accepted(event), encoded))
+        }
+        Ok(None) => Ok((Decision::Unchanged, encode_unchanged(codec, A::TOPIC, command)?)),
+        Err(rejection) => refuse(Refusal::new(command, &rejection)),
+    }
+}

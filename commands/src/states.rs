@@ -1,0 +1,291 @@
+//! The owner's cache of the log on local disk: folded states, the outcome of every recent command, and how far the fold
+//! has come, moved together in one atomic batch.
+//!
+//! Written without fsync and deletable at any time: it may lag the log, never lead it, because only confirmed records are
+//! folded here. Restoring and running write through the same [`States::fold`].
+
+use std::collections::{HashMap, HashSet};
+use std::marker::PhantomData;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use domain::Timestamp;
+use eventlog::{Admitted, Checkpoint, Partition};
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch as Batch};
+use parking_lot::Mutex;
+use schemas::topics::{COMMAND_REFUSED, COMMAND_UNCHANGED};
+use schemas::wire::log::decode_refusal;
+use schemas::{Codec, CodecError};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::{Aggregate, Decided, Decision, Position};
+
+/// How long the outcome of a command is remembered, in log time: what clients are promised.
+pub const OUTCOME_HORIZON: Duration = Duration::from_hours(24);
+/// How many expired outcomes one fold removes at most, so that no fold is long.
+const EXPIRED_PER_FOLD_MAX: usize = 1_024;
+
+/// The store of one node.
+pub struct Store {
+    db: Database,
+    states: Keyspace,
+    outcomes: Keyspace,
+    /// Outcomes by age: log time, then command id.
+    ages: Keyspace,
+    checkpoints: Keyspace,
+    leased: Mutex<HashSet<Partition>>,
+}
+
+/// Why the store could not do something.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The disk, or what is on it.
+    #[error("the state store failed")]
+    Disk(#[from] fjall::Error),
+    /// Bytes in the store are not what was written.
+    #[error("the state store holds bytes that cannot be read")]
+    Bytes(#[from] postcard::Error),
+    /// A recorded decision cannot be read.
+    #[error("a recorded decision cannot be read")]
+    Codec(#[from] CodecError),
+}
+
+/// What became of a command.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// Topic of the record.
+    pub topic: String,
+    /// Its partition.
+    pub partition: u32,
+    /// Its offset.
+    pub offset: u64,
+    /// Log time.
+    pub timestamp: Timestamp,
+    /// The aggregate's version after the decision.
+    pub version: u64,
+    /// Digest of the request.
+    pub fingerprint: u128,
+    /// What was decided …
+    pub record_type: String,
+    /// … in full, so that the first answer can be given again.
+    pub payload: Vec<u8>,
+}
+
+impl Outcome {
+    pub(crate) fn of(record: &Admitted) -> Self {
+        Self {
+            topic: record.partition.topic.name.to_owned(),
+            partition: record.partition.number,
+            offset: record.offset,
+            timestamp: record.timestamp,
+            version: record.envelope.version,
+            fingerprint: record.envelope.fingerprint,
+            record_type: record.envelope.record_type.to_string(),
+            payload: record.record.payload.to_vec(),
+        }
+    }
+
+    /// The answer that it stands for, marked as a repetition.
+    ///
+    /// # Errors
+    /// When the recorded decision cannot be decoded.
+    pub fn decided<A: Aggregate>(&self, codec: &Codec) -> Result<Decided<A::Event>, CodecError> {
+        let decision = if self.record_type == COMMAND_REFUSED.name {
+            Decision::Refused(decode_refusal(codec, &self.payload)?)
+        } else if self.record_type == COMMAND_UNCHANGED.name {
+            Decision::Unchanged
+        } else {
+            Decision::Accepted(A::decode(codec, &self.record_type, &self.payload)?)
+        };
+        let partition = Partition { topic: A::TOPIC, number: self.partition };
+        let position = Position { partition, offset: self.offset };
+        Ok(Decided { position, version: self.version, replayed: true, decision })
+    }
+}
+
+/// The folded state of one aggregate.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Slot<A> {
+    /// Version of the last event; 0 before the first.
+    pub version: u64,
+    /// The state.
+    pub state: A,
+    /// Why its history cannot be folded any further, if so.
+    pub parked: Option<String>,
+}
+
+impl<A: Aggregate> Slot<A> {
+    /// Folds the next event that counts. What cannot be applied parks the aggregate: others go on.
+    fn apply(&mut self, codec: &Codec, record: &Admitted) -> Result<(), CodecError> {
+        let version = record.envelope.version;
+        if self.parked.is_some() {
+            return Ok(());
+        }
+        if version != self.version + 1 {
+            self.park(record, &format!("version {version} follows {}", self.version));
+            return Ok(());
+        }
+        match A::decode(codec, &record.envelope.record_type, &record.record.payload) {
+            Ok(event) => {
+                self.state = std::mem::take(&mut self.state).evolve(&event);
+                self.version = version;
+            }
+            Err(error) if error.is_transient() => return Err(error),
+            Err(error) => self.park(record, &error.to_string()),
+        }
+        Ok(())
+    }
+
+    fn park(&mut self, record: &Admitted, why: &str) {
+        let Admitted { partition, offset, .. } = record;
+        tracing::error!(%partition, offset, subject = record.envelope.subject, why, "aggregate parked");
+        metrics::counter!("lonja_aggregates_parked_total", "topic" => partition.topic.name).increment(1);
+        self.parked = Some(format!("{why} at {partition}@{offset}"));
+    }
+}
+
+impl Store {
+    /// Opens or makes the store in `dir`.
+    ///
+    /// # Errors
+    /// When the disk fails or another process has it open.
+    pub fn open(dir: &Path) -> Result<Arc<Self>, StoreError> {
+        let db = Database::builder(dir).open()?;
+        let keyspace = |name| db.keyspace(name, KeyspaceCreateOptions::default);
+        Ok(Arc::new(Self {
+            states: keyspace("states")?,
+            outcomes: keyspace("outcomes")?,
+            ages: keyspace("ages")?,
+            checkpoints: keyspace("checkpoints")?,
+            leased: Mutex::default(),
+            db,
+        }))
+    }
+
+    /// What became of the command, as far as it is folded here.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn outcome(&self, command_id: Uuid) -> Result<Option<Outcome>, StoreError> {
+        let Some(bytes) = self.outcomes.get(command_id.as_bytes())? else { return Ok(None) };
+        Ok(Some(postcard::from_bytes(&bytes)?))
+    }
+
+    /// The right to fold one partition, unless somebody has it.
+    pub(crate) fn lease<A: Aggregate>(self: &Arc<Self>, partition: Partition) -> Option<States<A>> {
+        let free = self.leased.lock().insert(partition);
+        free.then(|| States { store: Arc::clone(self), partition, aggregate: PhantomData })
+    }
+}
+
+/// The store of one partition, with the exclusive right to fold it; given back when dropped.
+pub(crate) struct States<A> {
+    store: Arc<Store>,
+    partition: Partition,
+    aggregate: PhantomData<fn() -> A>,
+}
+
+impl<A> Drop for States<A> {
+    fn drop(&mut self) {
+        self.store.leased.lock().remove(&self.partition);
+    }
+}
+
+impl<A: Aggregate> States<A> {
+    /// How far this partition is folded, by today's fold.
+    pub fn checkpoint(&self) -> Result<Option<Checkpoint>, StoreError> {
+        let Some(bytes) = self.store.checkpoints.get(self.partition.to_string())? else { return Ok(None) };
+        let (state_version, checkpoint): (u32, Checkpoint) = postcard::from_bytes(&bytes)?;
+        Ok((state_version == A::STATE_VERSION).then_some(checkpoint))
+    }
+
+    /// The state of one aggregate.
+    pub fn load(&self, key: &[u8]) -> Result<Slot<A>, StoreError> {
+        match self.store.states.get(self.state_key(key))? {
+            Some(bytes) => Ok(postcard::from_bytes(&bytes)?),
+            None => Ok(Slot::default()),
+        }
+    }
+
+    /// What became of the command, in any partition of this node.
+    pub fn outcome(&self, command_id: Uuid) -> Result<Option<Outcome>, StoreError> {
+        self.store.outcome(command_id)
+    }
+
+    /// Folds records that count and moves the checkpoint, all or nothing.
+    pub fn fold(&self, codec: &Codec, records: &[Admitted], checkpoint: Checkpoint) -> Result<(), StoreError> {
+        let store = &self.store;
+        let mut batch = store.db.batch();
+        let mut slots: HashMap<Bytes, Slot<A>> = HashMap::new();
+        for record in records {
+            let id = record.envelope.id;
+            batch.insert(&store.outcomes, id.as_bytes(), postcard::to_stdvec(&Outcome::of(record))?);
+            batch.insert(&store.ages, age_key(record.timestamp, id), []);
+            if is_event(&record.envelope.record_type) {
+                let key = &record.record.key;
+                let slot = match slots.get_mut(key) {
+                    Some(slot) => slot,
+                    None => slots.entry(key.clone()).or_insert(self.load(key)?),
+                };
+                slot.apply(codec, record)?;
+            }
+        }
+        for (key, slot) in &slots {
+            batch.insert(&store.states, self.state_key(key), postcard::to_stdvec(slot)?);
+        }
+        if let Some(last) = records.last() {
+            self.expire(&mut batch, last.timestamp)?;
+        }
+        let value = postcard::to_stdvec(&(A::STATE_VERSION, checkpoint))?;
+        batch.insert(&store.checkpoints, self.partition.to_string(), value);
+        Ok(batch.commit()?)
+    }
+
+    /// Forgets the partition, so that it is folded from the start again.
+    pub fn wipe(&self) -> Result<(), StoreError> {
+        let store = &self.store;
+        let mut batch = store.db.batch();
+        batch.remove(&store.checkpoints, self.partition.to_string());
+        for entry in store.states.prefix(self.state_key(&[])) {
+            batch.remove(&store.states, entry.key()?);
+        }
+        for entry in store.outcomes.iter() {
+            let (id, bytes) = entry.into_inner()?;
+            let outcome: Outcome = postcard::from_bytes(&bytes)?;
+            if outcome.topic == self.partition.topic.name && outcome.partition == self.partition.number {
+                batch.remove(&store.outcomes, id);
+            }
+        }
+        Ok(batch.commit()?)
+    }
+
+    fn expire(&self, batch: &mut Batch, now: Timestamp) -> Result<(), StoreError> {
+        let horizon = i64::try_from(OUTCOME_HORIZON.as_millis()).unwrap_or(i64::MAX);
+        let oldest = age_key(Timestamp(now.0.saturating_sub(horizon)), Uuid::nil());
+        for entry in self.store.ages.range(..oldest).take(EXPIRED_PER_FOLD_MAX) {
+            let key = entry.key()?;
+            batch.remove(&self.store.outcomes, &key[8..]);
+            batch.remove(&self.store.ages, key);
+        }
+        Ok(())
+    }
+
+    fn state_key(&self, key: &[u8]) -> Vec<u8> {
+        let mut full = format!("{}/", self.partition).into_bytes();
+        full.extend_from_slice(key);
+        full
+    }
+}
+
+fn is_event(record_type: &str) -> bool {
+    record_type != COMMAND_REFUSED.name && record_type != COMMAND_UNCHANGED.name
+}
+
+fn age_key(timestamp: Timestamp, command_id: Uuid) -> Vec<u8> {
+    // Times before 1970 do not occur in a log; they sort first here.
+    let millis = u64::try_from(timestamp.0).unwrap_or(0);
+    [&millis.to_be_bytes(), command_id.as_bytes().as_slice()].concat()
+}
