@@ -5,6 +5,8 @@
 //! fold, agrees for ever on what counts.
 
 pub mod embedded;
+pub mod fault;
+mod header_names;
 pub mod kafka;
 pub mod tail;
 pub mod term;
@@ -155,6 +157,9 @@ pub enum LogError {
         /// Which.
         offset: u64,
     },
+    /// The log is there, but it is not the one that this build is made for.
+    #[error("the log cannot be used: {0}")]
+    Mismatch(String),
     /// The log holds something that it cannot hold.
     #[error("the log is damaged: {0}")]
     Damaged(String),

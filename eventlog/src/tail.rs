@@ -81,10 +81,7 @@ impl Tail {
     /// # Errors
     /// When the log cannot be asked, or visibly is not the one that a checkpoint was taken from. The rest of that check
     /// is made by the first [`Self::poll`].
-    pub fn open(
-        log: &dyn EventLog,
-        partitions: &[(Partition, Option<Checkpoint>)],
-    ) -> Result<Self, TailError> {
+    pub fn open(log: &dyn EventLog, partitions: &[(Partition, Option<Checkpoint>)]) -> Result<Self, TailError> {
         let mut folds = HashMap::new();
         let mut from = Vec::new();
         for &(partition, checkpoint) in partitions {
@@ -234,4 +231,3 @@ pub fn identity(record: &Record) -> u128 {
     let digest = digest.finalize();
     digest.iter().take(16).fold(0, |id, byte| id << 8 | u128::from(*byte))
 }
-

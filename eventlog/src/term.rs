@@ -125,46 +125,34 @@ mod tests {
 
     #[test]
     fn a_term_counts_from_its_claim_on() {
-        check(&[decision(1, 7, 1), claim(1, 7), decision(1, 7, 1), decision(1, 7, 2)], &[
-            Void(OtherTerm),
-            Claim,
-            Valid,
-            Valid,
-        ]);
+        check(
+            &[decision(1, 7, 1), claim(1, 7), decision(1, 7, 1), decision(1, 7, 2)],
+            &[Void(OtherTerm), Claim, Valid, Valid],
+        );
     }
 
     #[test]
     fn a_zombie_is_void_after_the_next_claim() {
-        check(&[claim(1, 7), decision(1, 7, 1), claim(2, 8), decision(1, 7, 2), decision(2, 8, 1)], &[
-            Claim,
-            Valid,
-            Claim,
-            Void(OtherTerm),
-            Valid,
-        ]);
+        check(
+            &[claim(1, 7), decision(1, 7, 1), claim(2, 8), decision(1, 7, 2), decision(2, 8, 1)],
+            &[Claim, Valid, Claim, Void(OtherTerm), Valid],
+        );
     }
 
     #[test]
     fn a_duplicate_and_what_follows_a_hole_are_void() {
-        check(&[claim(1, 7), decision(1, 7, 1), decision(1, 7, 1), decision(1, 7, 3), decision(1, 7, 2)], &[
-            Claim,
-            Valid,
-            Void(OutOfSequence),
-            Void(OutOfSequence),
-            Valid,
-        ]);
+        check(
+            &[claim(1, 7), decision(1, 7, 1), decision(1, 7, 1), decision(1, 7, 3), decision(1, 7, 2)],
+            &[Claim, Valid, Void(OutOfSequence), Void(OutOfSequence), Valid],
+        );
     }
 
     #[test]
     fn a_late_copy_of_a_claim_revives_nothing() {
-        check(&[claim(1, 7), claim(2, 8), claim(1, 7), decision(1, 7, 1), claim(2, 9), decision(2, 8, 1)], &[
-            Claim,
-            Claim,
-            Void(StaleClaim),
-            Void(OtherTerm),
-            Void(StaleClaim),
-            Valid,
-        ]);
+        check(
+            &[claim(1, 7), claim(2, 8), claim(1, 7), decision(1, 7, 1), claim(2, 9), decision(2, 8, 1)],
+            &[Claim, Claim, Void(StaleClaim), Void(OtherTerm), Void(StaleClaim), Valid],
+        );
     }
 
     #[test]

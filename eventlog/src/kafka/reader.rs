@@ -1,0 +1,172 @@
+//! Reads partitions from given offsets; no group takes part.
+
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use domain::Timestamp;
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{BorrowedMessage, Headers as _, Message};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use schemas::{Headers, Topic};
+
+use super::elsewhere::DroppedElsewhere;
+use super::logging::Quiet;
+use super::{Settings, number, unavailable};
+use crate::{LogError, Partition, Reader, Record, Stored, header_names};
+
+pub(super) struct KafkaReader {
+    consumer: DroppedElsewhere<BaseConsumer<Quiet>>,
+    cursor: Cursor,
+    request_timeout: Duration,
+    /// The client does not fetch (any more) and must be told where to read.
+    stopped: bool,
+}
+
+/// Where a reader is.
+struct Cursor {
+    /// By name on the brokers.
+    topics: HashMap<String, &'static Topic>,
+    /// Offset of the next record, by partition and with the topic's name on the brokers.
+    positions: HashMap<Partition, (String, u64)>,
+}
+
+impl KafkaReader {
+    pub(super) fn new(
+        mut config: ClientConfig,
+        settings: &Settings,
+        from: &[(Partition, u64)],
+    ) -> Result<Self, LogError> {
+        config
+            // Needed for assigning partitions by hand; nobody joins it and nothing is committed.
+            .set("group.id", format!("{}lonja-readers", settings.prefix))
+            .set("enable.auto.commit", "false")
+            .set("enable.auto.offset.store", "false")
+            .set("auto.offset.reset", "error")
+            .set("isolation.level", "read_uncommitted")
+            .set("check.crcs", "false")
+            // One fetch is under way per broker: a partition that is assigned in the meantime waits this long.
+            .set("fetch.wait.max.ms", "20")
+            // How long a full queue pauses; a second by default.
+            .set("fetch.queue.backoff.ms", "5")
+            .set("fetch.error.backoff.ms", "50")
+            .set("queued.min.messages", "20000")
+            .set("queued.max.messages.kbytes", "16384");
+        let consumer = config.create_with_context(Quiet).map_err(|error| unavailable("making a consumer", &error))?;
+        let name = |topic: &Topic| format!("{}{}", settings.prefix, topic.name);
+        let cursor = Cursor {
+            topics: from.iter().map(|(partition, _)| (name(partition.topic), partition.topic)).collect(),
+            positions: from.iter().map(|&(partition, next)| (partition, (name(partition.topic), next))).collect(),
+        };
+        let consumer = DroppedElsewhere::new(consumer);
+        let mut reader = Self { consumer, cursor, request_timeout: settings.request_timeout, stopped: true };
+        reader.assign()?;
+        Ok(reader)
+    }
+
+    fn assign(&mut self) -> Result<(), LogError> {
+        let failed = |error: KafkaError| unavailable("assigning partitions to a reader", &error);
+        let mut list = TopicPartitionList::with_capacity(self.cursor.positions.len());
+        for (&partition, (name, next)) in &self.cursor.positions {
+            let offset = i64::try_from(*next).map_err(|_| LogError::OutOfRange { partition, offset: *next })?;
+            list.add_partition_offset(name, number(partition), Offset::Offset(offset)).map_err(failed)?;
+        }
+        self.consumer.assign(&list).map_err(failed)?;
+        self.stopped = false;
+        Ok(())
+    }
+
+    /// What to say after an error of the client, which may have come amid records.
+    fn after(&mut self, error: &KafkaError, batch: Vec<Stored>) -> Result<Vec<Stored>, LogError> {
+        use RDKafkaErrorCode::{AllBrokersDown, AutoOffsetReset, BrokerTransportFailure, OperationTimedOut, Resolve};
+        let code = error.rdkafka_error_code();
+        // It goes on by itself when the brokers are back; other errors may have stopped a partition.
+        let goes_on = matches!(code, Some(AllBrokersDown | BrokerTransportFailure | OperationTimedOut | Resolve));
+        self.stopped = !goes_on;
+        if !batch.is_empty() {
+            tracing::debug!(%error, "reading will go on");
+            return Ok(batch);
+        }
+        match code {
+            Some(AutoOffsetReset) => Err(self.out_of_range(error)),
+            _ => Err(unavailable("reading", error)),
+        }
+    }
+
+    /// The client says that some position is not in the log, but not which.
+    fn out_of_range(&self, error: &KafkaError) -> LogError {
+        for (&partition, (name, next)) in &self.cursor.positions {
+            match self.consumer.fetch_watermarks(name, number(partition), self.request_timeout) {
+                Ok((low, high)) if (low..=high).contains(&next.cast_signed()) => {}
+                Ok(_) => return LogError::OutOfRange { partition, offset: *next },
+                Err(error) => return unavailable(&format!("asking for the ends of {partition}"), &error),
+            }
+        }
+        unavailable("reading", error)
+    }
+}
+
+impl Reader for KafkaReader {
+    fn poll(&mut self, max: usize, wait: Duration) -> Result<Vec<Stored>, LogError> {
+        if self.stopped {
+            self.assign()?;
+        }
+        let deadline = Instant::now() + wait;
+        let mut batch = Vec::new();
+        while batch.len() < max {
+            // Whatever is there already is taken without waiting.
+            let patience = match batch.is_empty() {
+                true => deadline.saturating_duration_since(Instant::now()),
+                false => Duration::ZERO,
+            };
+            match self.consumer.poll(patience) {
+                Some(Ok(message)) => batch.extend(self.cursor.take(&message)),
+                Some(Err(error)) => return self.after(&error, batch),
+                None if !batch.is_empty() || Instant::now() >= deadline => break,
+                None => {}
+            }
+        }
+        Ok(batch)
+    }
+}
+
+impl Cursor {
+    /// The record that `message` is, if it is one that is asked for and was not returned before.
+    fn take(&mut self, message: &BorrowedMessage<'_>) -> Option<Stored> {
+        let topic = self.topics.get(message.topic())?;
+        let partition = Partition { topic, number: u32::try_from(message.partition()).ok()? };
+        let offset = u64::try_from(message.offset()).ok()?;
+        let (_, next) = self.positions.get_mut(&partition)?;
+        // A message that was fetched before partitions were assigned again.
+        if offset < *next {
+            return None;
+        }
+        *next = offset + 1;
+        Some(Stored {
+            partition,
+            offset,
+            timestamp: Timestamp(message.timestamp().to_millis().unwrap_or_default()),
+            record: Record {
+                key: Bytes::copy_from_slice(message.key().unwrap_or_default()),
+                headers: headers_of(message),
+                payload: Bytes::copy_from_slice(message.payload().unwrap_or_default()),
+            },
+        })
+    }
+}
+
+/// The record's headers; a header without a value has an empty one.
+///
+/// The client library panics at a header name that is not UTF-8. None of our records has one, and a foreign record must
+/// not stop every reader for ever: such a record has no headers, so that it is void for all readers alike.
+fn headers_of(message: &BorrowedMessage<'_>) -> Headers {
+    let Some(headers) = message.headers() else { return Headers::new() };
+    let read = AssertUnwindSafe(|| {
+        let value = |value: Option<&[u8]>| value.map_or_else(Bytes::new, Bytes::copy_from_slice);
+        headers.iter().map(|header| (header_names::intern(header.key), value(header.value))).collect()
+    });
+    catch_unwind(read).unwrap_or_default()
+}
