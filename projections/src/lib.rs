@@ -1,1 +1,17 @@
-//! (in progress)
+//! The query side: views are folds of the log, kept in the store that suits them.
+//!
+//! [`view`], [`store`], [`stores`], [`projector`] and [`progress`] are the engine and know no shop; [`views`] is the
+//! shop's table of views; [`compose`] puts both together.
+
+mod fold;
+pub mod metrics;
+pub mod progress;
+pub mod projector;
+pub mod store;
+pub mod stores;
+pub mod view;
+pub mod views;
+
+pub use progress::{NotYet, Progress, ViewState};
+pub use store::StoreError;
+pub use views::Views;

@@ -1,0 +1,145 @@
+//! The port to a store. An adapter knows rows and checkpoints, and no shop.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+
+use eventlog::{Checkpoint, Partition};
+
+use crate::view::View;
+
+/// Keeps the rows and checkpoints of one view.
+pub trait Store<V: View>: Clone + Send + Sync + 'static {
+    /// Makes the checkpoint of each of the view's partitions if it is missing, and returns those that were ever moved.
+    fn open(&self) -> impl Future<Output = Result<Checkpoints, StoreError>> + Send;
+
+    /// Those of the rows called `keys` that exist, in any order. Keys are distinct.
+    fn load(&self, keys: &[V::Key]) -> impl Future<Output = Result<Vec<V>, StoreError>> + Send;
+
+    /// Writes rows and moves checkpoints, all or nothing.
+    ///
+    /// # Errors
+    /// [`StoreError::CheckpointMoved`] when a checkpoint is not where `commit` expects it; nothing was written. After
+    /// any other error it may have been written: committing again tells, by that same answer.
+    fn commit(&self, commit: &Commit<V>) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// All rows and checkpoints as of one moment, rows by key.
+    fn snapshot(&self) -> impl Future<Output = Result<Snapshot<V>, StoreError>> + Send;
+}
+
+/// Checkpoints by partition; a partition that was never folded has none.
+pub type Checkpoints = BTreeMap<Partition, Checkpoint>;
+
+/// What is written together. A key occurs once.
+#[derive(Debug, Clone)]
+pub struct Commit<V: View> {
+    /// Rows as they are now.
+    pub upserts: Vec<V>,
+    /// Rows that are no more.
+    pub deletes: Vec<V::Key>,
+    /// Checkpoints of all partitions that were read.
+    pub moves: Vec<Move>,
+}
+
+/// One checkpoint's way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Move {
+    /// Whose.
+    pub partition: Partition,
+    /// Where it stands: its `next`; 0 where it never moved.
+    pub expected: u64,
+    /// What it becomes.
+    pub to: Checkpoint,
+}
+
+/// A store's content as of one moment.
+#[derive(Debug, Clone)]
+pub struct Snapshot<V: View> {
+    /// By key.
+    pub rows: BTreeMap<V::Key, V>,
+    /// What the rows reflect.
+    pub checkpoints: Checkpoints,
+}
+
+/// Whatever a database says.
+pub type Source = Box<dyn std::error::Error + Send + Sync>;
+
+/// Why a store did not do it. Only [`Self::CheckpointMoved`] is certain to have changed nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Another projector moved a checkpoint.
+    #[error("another projector of {view} moved its checkpoints")]
+    CheckpointMoved {
+        /// Whose.
+        view: &'static str,
+    },
+    /// The address of a store is not one.
+    #[error("the address of {store} cannot be used")]
+    Address {
+        /// Which.
+        store: &'static str,
+        /// Why.
+        #[source]
+        source: Source,
+    },
+    /// Checkpoints could not be read or made.
+    #[error("reading the checkpoints of {view} failed")]
+    Open {
+        /// Whose.
+        view: &'static str,
+        /// Why.
+        #[source]
+        source: Source,
+    },
+    /// Rows could not be read.
+    #[error("reading rows of {view} failed")]
+    Load {
+        /// Which view.
+        view: &'static str,
+        /// Why.
+        #[source]
+        source: Source,
+    },
+    /// Writing failed, or is not known to have succeeded.
+    #[error("writing {view} failed")]
+    Commit {
+        /// Which view.
+        view: &'static str,
+        /// Why.
+        #[source]
+        source: Source,
+    },
+    /// The store did not answer in time.
+    #[error("{doing} took longer than {seconds} s")]
+    Timeout {
+        /// What was attempted.
+        doing: &'static str,
+        /// The limit.
+        seconds: u64,
+    },
+    /// Tables, collections or indexes could not be made or inspected.
+    #[error("{doing} of {store} failed")]
+    Layout {
+        /// What was attempted.
+        doing: &'static str,
+        /// Which store.
+        store: &'static str,
+        /// Why.
+        #[source]
+        source: Source,
+    },
+}
+
+/// A view's home: memory, or its server.
+#[derive(Clone)]
+pub enum Placed<V: crate::stores::memory::MemoryView> {
+    /// In this process.
+    Memory(crate::stores::memory::MemoryStore<V>),
+}
+
+impl<V: crate::stores::memory::MemoryView> Placed<V> {
+    pub(crate) async fn load(&self, keys: &[V::Key]) -> Result<Vec<V>, StoreError> {
+        match self {
+            Self::Memory(store) => store.load(keys).await,
+        }
+    }
+}

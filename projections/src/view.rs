@@ -1,0 +1,85 @@
+//! What a view is to the engine: a pure fold from events to rows. The engine knows no shop.
+
+use std::fmt;
+use std::hash::Hash;
+
+use eventlog::{Admitted, Partition};
+use schemas::topics::{COMMAND_REFUSED, COMMAND_UNCHANGED};
+use schemas::{Codec, CodecError, Contract, Envelope, Topic};
+use serde::Serialize;
+
+/// A view; the implementing type is its row.
+pub trait View: Clone + PartialEq + fmt::Debug + Serialize + Send + Sync + Sized + 'static {
+    /// Its name, in metrics, checkpoints and store objects.
+    const NAME: &'static str;
+    /// Increased when fold or row change: the next generation is built beside the live one, in tables of its own.
+    const GENERATION: u32;
+    /// The topics that it folds.
+    const TOPICS: &'static [&'static Topic];
+
+    /// Names a row. All events of one key stand in one partition: what keeps two projectors apart is the partition's
+    /// checkpoint.
+    type Key: Clone + Eq + Hash + Ord + fmt::Debug + Send + Sync + 'static;
+    /// What is folded.
+    type Event: Send + Sync + 'static;
+
+    /// The view's event in a record that counts; `None` for one that is no event of this view.
+    ///
+    /// # Errors
+    /// When the record cannot be read.
+    fn decode(codec: &Codec, admitted: Admitted) -> Result<Option<Self::Event>, CodecError>;
+
+    /// Which row `event` concerns.
+    fn key_of(event: &Self::Event) -> Self::Key;
+
+    /// The row's own key.
+    fn key(&self) -> Self::Key;
+
+    /// Whether the outcome of [`Self::fold`] depends on the former row. Where it does not, the row is not loaded.
+    fn needs_row(event: &Self::Event) -> bool {
+        let _ = event;
+        true
+    }
+
+    /// The row after `event`; `None` where there is none (any more). Pure and total: it neither fails nor panics.
+    #[must_use]
+    fn fold(row: Option<Self>, event: &Self::Event) -> Option<Self>;
+
+    /// What its table or collection is called.
+    #[must_use]
+    fn table() -> String {
+        format!("{}_g{}", Self::NAME, Self::GENERATION)
+    }
+
+    /// Every partition that it folds.
+    #[must_use]
+    fn partitions() -> Vec<Partition> {
+        Self::TOPICS.iter().copied().flat_map(Partition::all).collect()
+    }
+}
+
+/// An event of an aggregate with what its record says of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recorded<E> {
+    /// Where it stands.
+    pub partition: Partition,
+    /// At which offset.
+    pub offset: u64,
+    /// Its headers.
+    pub envelope: Envelope,
+    /// What happened.
+    pub event: E,
+}
+
+/// The event of aggregate `A` in `admitted`; `None` for a decision that changed nothing.
+///
+/// # Errors
+/// When the record cannot be read.
+pub fn recorded<A: Contract>(codec: &Codec, admitted: Admitted) -> Result<Option<Recorded<A::Event>>, CodecError> {
+    let Admitted { partition, offset, envelope, record, .. } = admitted;
+    if envelope.record_type == COMMAND_REFUSED.name || envelope.record_type == COMMAND_UNCHANGED.name {
+        return Ok(None);
+    }
+    let event = A::decode(codec, &envelope.record_type, &record.payload)?;
+    Ok(Some(Recorded { partition, offset, envelope, event }))
+}

@@ -1,0 +1,199 @@
+//! What happened to an order or a SKU, newest first: `GET /v1/activity?subject=order/{id}`. In MongoDB, one document
+//! for each event, key = the event's id.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
+use domain::Timestamp;
+use domain::order::{Order, OrderEvent};
+use domain::stock::{StockEvent, StockItem};
+use eventlog::{Admitted, Partition};
+use schemas::{Codec, CodecError, Envelope, Topic, topics};
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::Page;
+use crate::store::StoreError;
+use crate::stores::memory::{MemoryStore, MemoryView};
+use crate::view::{Recorded, View, recorded};
+
+/// One thing that happened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Activity {
+    /// The event's id.
+    pub id: Uuid,
+    /// To what: `order/{id}`, `stock/{sku}`.
+    pub subject: String,
+    /// What, for example `OrderPlaced`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// When, by the owner's clock.
+    pub at: Timestamp,
+    /// The subject's version afterwards.
+    pub version: u64,
+    /// Where its record stands: which topic,
+    pub topic: String,
+    /// which partition,
+    pub partition: u32,
+    /// which offset. A subject's events are in this order.
+    pub offset: u64,
+    /// The gist of it.
+    pub data: BTreeMap<String, Datum>,
+}
+
+/// A value in the gist of an event.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum Datum {
+    /// A number: minor units, or pieces.
+    Number(i64),
+    /// Anything else.
+    Text(String),
+}
+
+impl From<u64> for Datum {
+    fn from(number: u64) -> Self {
+        Self::Number(i64::try_from(number).unwrap_or(i64::MAX))
+    }
+}
+
+impl From<&str> for Datum {
+    fn from(text: &str) -> Self {
+        Self::Text(text.to_owned())
+    }
+}
+
+impl View for Activity {
+    const NAME: &'static str = "activity_feed";
+    const GENERATION: u32 = 1;
+    const TOPICS: &'static [&'static Topic] = &[&topics::ORDER, &topics::STOCK];
+
+    type Key = Uuid;
+    type Event = Self;
+
+    fn decode(codec: &Codec, admitted: Admitted) -> Result<Option<Self>, CodecError> {
+        if admitted.partition.topic == &topics::ORDER {
+            Ok(recorded::<Order>(codec, admitted)?.map(|recorded| Self::of(recorded, of_order)))
+        } else {
+            Ok(recorded::<StockItem>(codec, admitted)?.map(|recorded| Self::of(recorded, of_stock)))
+        }
+    }
+
+    fn key_of(event: &Self) -> Uuid {
+        event.id
+    }
+
+    fn key(&self) -> Uuid {
+        self.id
+    }
+
+    fn needs_row(_: &Self) -> bool {
+        false
+    }
+
+    fn fold(_: Option<Self>, event: &Self) -> Option<Self> {
+        Some(event.clone())
+    }
+}
+
+impl Activity {
+    fn of<E>(recorded: Recorded<E>, gist: fn(&E) -> Gist) -> Self {
+        let Recorded { partition: Partition { topic, number }, offset, envelope, event } = recorded;
+        let Envelope { id, record_type, subject, time, version, .. } = envelope;
+        Self {
+            id,
+            subject,
+            kind: record_type.rsplit('.').next().unwrap_or_default().to_owned(),
+            at: time,
+            version,
+            topic: topic.name.to_owned(),
+            partition: number,
+            offset,
+            data: gist(&event).into_iter().map(|(name, datum)| (name.to_owned(), datum)).collect(),
+        }
+    }
+}
+
+type Gist = Vec<(&'static str, Datum)>;
+
+fn of_order(event: &OrderEvent) -> Gist {
+    let (total, what) = match event {
+        OrderEvent::OrderPlaced { customer_id, total, .. } => (total, ("customer_id", customer_id.as_str().into())),
+        OrderEvent::OrderCancelled { reason, total, .. } => (total, ("reason", reason.as_str().into())),
+    };
+    vec![what, ("total", Datum::Number(total.amount)), ("currency", total.currency.code().into())]
+}
+
+fn of_stock(event: &StockEvent) -> Gist {
+    let (what, quantity, available) = match event {
+        StockEvent::StockReceived { quantity, reference, available_after, .. } => {
+            (("reference", reference.as_str().into()), quantity.get(), available_after)
+        }
+        StockEvent::StockReserved { reservation_id, quantity, available_after, .. }
+        | StockEvent::ReservationReleased { reservation_id, quantity, available_after, .. } => {
+            (("reservation_id", reservation_id.as_str().into()), quantity.get(), available_after)
+        }
+    };
+    vec![what, ("quantity", Datum::Number(quantity.into())), ("available_after", (*available).into())]
+}
+
+impl MemoryView for Activity {
+    type Index = (String, Reverse<u64>);
+
+    fn index(&self) -> Option<Self::Index> {
+        Some((self.subject.clone(), Reverse(self.offset)))
+    }
+}
+
+/// Finds what happened to a subject.
+pub type Activities = super::InMongo<Activity>;
+
+impl Activities {
+    /// At most `limit` entries of `subject`, newest first, from before the offset `after`.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn by_subject(
+        &self,
+        subject: &str,
+        limit: usize,
+        after: Option<u64>,
+    ) -> Result<Page<Activity, u64>, StoreError> {
+        let rows = match self {
+            Self::Memory(store) => in_memory(store, subject, limit + 1, after),
+        };
+        Ok(Page::cut(rows, limit, |row| row.offset))
+    }
+}
+
+fn in_memory(store: &MemoryStore<Activity>, subject: &str, limit: usize, after: Option<u64>) -> Vec<Activity> {
+    let place = |offset| (subject.to_owned(), Reverse(offset));
+    let from = after.map_or_else(|| Bound::Included(place(u64::MAX)), |offset| Bound::Excluded(place(offset)));
+    store.range(from, Bound::Included(place(0)), limit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::views::testing::{cancelled, placed, received};
+
+    #[test]
+    fn an_entry_says_what_happened_and_where_it_is_written() {
+        let entry = Activity::of(cancelled(), of_order);
+        assert_eq!((entry.kind.as_str(), entry.version, entry.offset), ("OrderCancelled", 2, 2));
+        let json = serde_json::to_value(&entry).unwrap();
+        assert_eq!(json["data"], serde_json::json!({"reason": "late", "total": 700, "currency": "EUR"}));
+        assert_eq!(json["type"], "OrderCancelled");
+    }
+
+    #[test]
+    fn orders_and_stock_stand_in_one_feed() {
+        let order = Activity::of(placed("ann", 5), of_order);
+        let stock = Activity::of(received(10, 10, 10), of_stock);
+        assert_eq!((order.topic.as_str(), stock.topic.as_str()), ("order.events", "stock.events"));
+        assert_eq!(stock.subject, "stock/tea");
+        assert_eq!(stock.data["quantity"], Datum::Number(10));
+        assert_eq!(Activity::fold(None, &stock), Some(stock));
+    }
+}

@@ -1,0 +1,177 @@
+//! A customer's orders, newest first: `GET /v1/orders?customer_id=…`. In PostgreSQL, key = order id, with an index by
+//! customer and time. A page ends in a cursor, not in a count, so that it stays right while orders are placed.
+
+use std::cmp::Reverse;
+use std::fmt;
+use std::ops::Bound;
+use std::str::FromStr;
+
+use domain::Timestamp;
+use domain::money::Money;
+use domain::order::{Order, OrderEvent};
+use eventlog::Admitted;
+use schemas::{Codec, CodecError, Topic, topics};
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::{OrderStatus, Page};
+use crate::store::StoreError;
+use crate::stores::memory::{MemoryStore, MemoryView};
+use crate::view::{Recorded, View, recorded};
+
+/// An order in a list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct OrderSummary {
+    /// Its id.
+    pub id: Uuid,
+    /// Who bought.
+    pub customer_id: String,
+    /// Where it stands.
+    pub status: OrderStatus,
+    /// Sum of its lines.
+    pub total: Money,
+    /// When, by the owner's clock.
+    pub placed_at: Timestamp,
+    /// How many events it has had.
+    pub version: u64,
+}
+
+impl View for OrderSummary {
+    const NAME: &'static str = "order_list";
+    const GENERATION: u32 = 1;
+    const TOPICS: &'static [&'static Topic] = &[&topics::ORDER];
+
+    type Key = Uuid;
+    type Event = Recorded<OrderEvent>;
+
+    fn decode(codec: &Codec, admitted: Admitted) -> Result<Option<Self::Event>, CodecError> {
+        recorded::<Order>(codec, admitted)
+    }
+
+    fn key_of(recorded: &Self::Event) -> Uuid {
+        super::order_id(&recorded.event)
+    }
+
+    fn key(&self) -> Uuid {
+        self.id
+    }
+
+    fn needs_row(recorded: &Self::Event) -> bool {
+        !matches!(recorded.event, OrderEvent::OrderPlaced { .. })
+    }
+
+    fn fold(row: Option<Self>, recorded: &Self::Event) -> Option<Self> {
+        let version = recorded.envelope.version;
+        match &recorded.event {
+            OrderEvent::OrderPlaced { order_id, customer_id, total, placed_at, .. } => Some(Self {
+                id: order_id.0,
+                customer_id: customer_id.to_string(),
+                status: OrderStatus::Placed,
+                total: *total,
+                placed_at: *placed_at,
+                version,
+            }),
+            OrderEvent::OrderCancelled { .. } => Some(Self { status: OrderStatus::Cancelled, version, ..row? }),
+        }
+    }
+}
+
+impl MemoryView for OrderSummary {
+    type Index = (String, Reverse<i64>, Reverse<Uuid>);
+
+    fn index(&self) -> Option<Self::Index> {
+        Some((self.customer_id.clone(), Reverse(self.placed_at.0), Reverse(self.id)))
+    }
+}
+
+/// The last order of a page; the next page goes on after it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OrderCursor {
+    /// When it was placed.
+    pub placed_at: Timestamp,
+    /// Its id.
+    pub id: Uuid,
+}
+
+/// As `1700000000123_0190…`.
+impl fmt::Display for OrderCursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}_{}", self.placed_at.0, self.id.simple())
+    }
+}
+
+impl FromStr for OrderCursor {
+    type Err = super::InvalidCursor;
+
+    fn from_str(text: &str) -> Result<Self, super::InvalidCursor> {
+        let (placed_at, id) = text.split_once('_').ok_or(super::InvalidCursor)?;
+        Ok(Self {
+            placed_at: Timestamp(placed_at.parse().map_err(|_| super::InvalidCursor)?),
+            id: Uuid::try_parse(id).map_err(|_| super::InvalidCursor)?,
+        })
+    }
+}
+
+/// Finds the orders of a customer.
+pub type OrderLists = super::InPostgres<OrderSummary>;
+
+impl OrderLists {
+    /// At most `limit` orders of `customer_id`, newest first, after `after`.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn by_customer(
+        &self,
+        customer_id: &str,
+        limit: usize,
+        after: Option<OrderCursor>,
+    ) -> Result<Page<OrderSummary, OrderCursor>, StoreError> {
+        let rows = match self {
+            Self::Memory(store) => in_memory(store, customer_id, limit + 1, after),
+        };
+        Ok(Page::cut(rows, limit, |row| OrderCursor { placed_at: row.placed_at, id: row.id }))
+    }
+}
+
+fn in_memory(
+    store: &MemoryStore<OrderSummary>,
+    customer_id: &str,
+    limit: usize,
+    after: Option<OrderCursor>,
+) -> Vec<OrderSummary> {
+    let place = |placed_at, id| (customer_id.to_owned(), Reverse(placed_at), Reverse(id));
+    let from = after.map_or_else(
+        || Bound::Included(place(i64::MAX, Uuid::max())),
+        |cursor| Bound::Excluded(place(cursor.placed_at.0, cursor.id)),
+    );
+    store.range(from, Bound::Included(place(i64::MIN, Uuid::nil())), limit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::views::testing::{cancelled, placed};
+
+    #[test]
+    fn a_cancelled_order_stays_in_its_place() {
+        let before = OrderSummary::fold(None, &placed("ann", 1_000)).unwrap();
+        let after = OrderSummary::fold(Some(before.clone()), &cancelled()).unwrap();
+        assert_eq!(after.index(), before.index());
+        assert_eq!(after, OrderSummary { status: OrderStatus::Cancelled, version: 2, ..before });
+    }
+
+    #[test]
+    fn placing_does_not_depend_on_the_former_row() {
+        let row = OrderSummary::fold(None, &placed("ann", 1_000));
+        assert_eq!(OrderSummary::fold(OrderSummary::fold(None, &placed("bob", 5)), &placed("ann", 1_000)), row);
+    }
+
+    #[test]
+    fn a_cursor_is_read_as_it_was_written() {
+        let cursor = OrderCursor { placed_at: Timestamp(-5), id: Uuid::from_u128(7) };
+        assert_eq!(cursor.to_string().parse(), Ok(cursor));
+        for odd in ["", "1", "_", "x_0", "1_zz"] {
+            assert!(odd.parse::<OrderCursor>().is_err(), "{odd}");
+        }
+    }
+}
