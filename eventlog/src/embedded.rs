@@ -30,8 +30,8 @@ use writer::Writer;
 /// The keyspace that says which topics there are.
 const CATALOGUE: &str = "_topics";
 
-/// Under which key the catalogue says how everything is written; no topic has an empty name.
-const FORMAT_KEY: &str = "";
+/// Under which key the catalogue says how everything is written; no topic has such a name.
+const FORMAT_KEY: &str = "#format";
 
 /// How keys, values and the catalogue are written.
 const FORMAT: u32 = 1;

@@ -239,4 +239,4 @@ pub trait Reader: Send {
 }
 
 /// Membership in a group; leaves it when dropped.
-pub trait Membership: Send {}
+pub trait Membership: Send + Sync {}

@@ -30,6 +30,8 @@ impl KafkaAppender {
             // So would a record that is given up because of its age; deadlines are the callers'.
             .set("message.timeout.ms", "0")
             .set("linger.ms", "0")
+            // How long a topic that no broker knows is waited for: it may have been made just now. 30 s by default.
+            .set("topic.metadata.propagation.max.ms", "5000")
             .set("message.max.bytes", MESSAGE_BYTES_MAX);
         let dropped = Arc::new(AtomicBool::new(false));
         let deliveries = Deliveries { sink, dropped: Arc::clone(&dropped) };

@@ -32,14 +32,18 @@ pub struct Difference {
     pub setting: String,
     /// What it must be.
     pub expected: String,
-    /// What it is; `None` where the brokers do not say.
+    /// What it is; `None` where there is none: of partitions, because there is no such topic.
     pub found: Option<String>,
 }
 
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { topic, setting, expected, found } = self;
-        write!(f, "{topic}: {setting} is {}, must be {expected}", found.as_deref().unwrap_or("not known"))
+        match found {
+            None if setting == PARTITIONS => write!(f, "{topic}: does not exist; run `lonja topics apply`"),
+            None => write!(f, "{topic}: {setting} is not known, must be {expected}"),
+            Some(found) => write!(f, "{topic}: {setting} is {found}, must be {expected}"),
+        }
     }
 }
 
@@ -72,7 +76,7 @@ impl fmt::Display for TopicsReport {
 /// Why the topics cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum TopicsError {
-    /// The brokers did not answer, or a topic is missing.
+    /// The brokers did not answer.
     #[error("asking about topics failed")]
     Log(#[from] LogError),
     /// Topics are not as they must be, in a way that nothing here may change.
@@ -96,11 +100,20 @@ impl KafkaLog {
     /// Whether every topic is there with its partition count and settings. Changes nothing.
     ///
     /// # Errors
-    /// When the brokers do not answer, a topic is missing, or anything is different: all of it is listed.
+    /// When the brokers do not answer, or anything is missing or different: all of it is listed.
     pub fn check_topics(&self) -> Result<(), TopicsError> {
         let mut differences = Vec::new();
         for topic in ALL {
-            differences.extend(self.differences(topic)?.differences);
+            match self.differences(topic) {
+                Ok(state) => differences.extend(state.differences),
+                Err(LogError::NoTopic(_)) => differences.push(Difference {
+                    topic: self.name(topic),
+                    setting: PARTITIONS.to_owned(),
+                    expected: topic.partitions.to_string(),
+                    found: None,
+                }),
+                Err(error) => return Err(error.into()),
+            }
         }
         if differences.is_empty() { Ok(()) } else { Err(TopicsError::Different(differences)) }
     }
