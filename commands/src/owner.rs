@@ -425,7 +425,7 @@ pub(crate) fn answer<A: Aggregate>(reply: Reply<A>, with: Result<Decided<A::Even
 }
 
 fn unreadable(error: &CodecError) -> Failure {
-    Failure::Parked(error.to_string())
+    Failure::Parked(error.in_full())
 }
 
 /// The decision and its record. Whatever it is, it is exactly one record.

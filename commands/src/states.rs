@@ -134,7 +134,7 @@ impl<A: Aggregate> Slot<A> {
                 self.version = version;
             }
             Err(error) if error.is_transient() => return Err(error),
-            Err(error) => self.park(record, &error.to_string()),
+            Err(error) => self.park(record, &error.in_full()),
         }
         Ok(())
     }

@@ -2,11 +2,11 @@
 
 use std::fmt::Debug;
 
-use domain::decider::{Decider, Timestamp};
-use domain::ids::{CustomerId, DeliveredQuantity, OrderId, Quantity, ReservationId, Sku, Text};
-use domain::money::Currency;
-use domain::order::{Line, Lines, Order, OrderCommand, OrderEvent, UnitPrice};
-use domain::stock::{StockCommand, StockEvent, StockItem};
+use lonja_domain::decider::{Decider, Timestamp};
+use lonja_domain::ids::{CustomerId, DeliveredQuantity, OrderId, Quantity, ReservationId, Sku, Text};
+use lonja_domain::money::Currency;
+use lonja_domain::order::{Line, Lines, Order, OrderCommand, OrderEvent, UnitPrice};
+use lonja_domain::stock::{StockCommand, StockEvent, StockItem};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use uuid::Uuid;

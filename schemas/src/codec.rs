@@ -77,6 +77,13 @@ pub enum CodecError {
 }
 
 impl CodecError {
+    /// The error with what caused it, on one line, for where only text can be kept.
+    #[must_use]
+    pub fn in_full(&self) -> String {
+        let causes = std::iter::successors(std::error::Error::source(self), |cause| cause.source());
+        causes.fold(self.to_string(), |text, cause| format!("{text}: {cause}"))
+    }
+
     /// Whether the same bytes may be readable later: the registry did not answer.
     #[must_use]
     pub fn is_transient(&self) -> bool {

@@ -108,10 +108,13 @@ impl Envelope {
         let mut headers: Headers = vec![
             (Cow::Borrowed("ce_specversion"), Bytes::from_static(b"1.0")),
             (Cow::Borrowed(ID), text(self.id.to_string())),
-            (Cow::Borrowed(TYPE), match &self.record_type {
-                Cow::Borrowed(name) => Bytes::from_static(name.as_bytes()),
-                Cow::Owned(name) => Bytes::copy_from_slice(name.as_bytes()),
-            }),
+            (
+                Cow::Borrowed(TYPE),
+                match &self.record_type {
+                    Cow::Borrowed(name) => Bytes::from_static(name.as_bytes()),
+                    Cow::Owned(name) => Bytes::copy_from_slice(name.as_bytes()),
+                },
+            ),
             (Cow::Borrowed("ce_source"), text(format!("/lonja/{aggregate}"))),
             (Cow::Borrowed(SUBJECT), text(self.subject.clone())),
             (Cow::Borrowed(TIME), text(render_time(self.time))),
@@ -143,8 +146,7 @@ impl Envelope {
             term: get(headers, TERM)?.parse()?,
             sequence: parse(headers, SEQUENCE)?,
             version: parse(headers, VERSION)?,
-            fingerprint: u128::from_str_radix(get(headers, FINGERPRINT)?, 16)
-                .map_err(|_| odd(headers, FINGERPRINT))?,
+            fingerprint: u128::from_str_radix(get(headers, FINGERPRINT)?, 16).map_err(|_| odd(headers, FINGERPRINT))?,
             causation_id: parse(headers, CAUSATION)?,
             correlation_id: parse(headers, CORRELATION)?,
             traceparent: get(headers, TRACEPARENT).ok().map(str::to_owned),

@@ -60,9 +60,9 @@ impl Registry {
     /// The registry that this build is for itself.
     #[must_use]
     pub fn local() -> Self {
-        let schemas = topics::ALL.iter().flat_map(|topic| {
-            topic.records.iter().map(|record| (Self::local_id(topic, record), record.schema))
-        });
+        let schemas = topics::ALL
+            .iter()
+            .flat_map(|topic| topic.records.iter().map(|record| (Self::local_id(topic, record), record.schema)));
         Self::Local(schemas.collect())
     }
 
@@ -115,8 +115,7 @@ async fn find(settings: &SrSettings, subject: &str, record: &RecordType) -> Resu
     let versions = get_all_versions(settings, subject.to_owned()).await;
     let versions = versions.map_err(|error| if error.retriable { failed(error) } else { missing() })?;
     for version in versions.into_iter().rev() {
-        let found =
-            get_schema_by_subject_and_version(settings, subject, Some(version)).await.map_err(failed)?;
+        let found = get_schema_by_subject_and_version(settings, subject, Some(version)).await.map_err(failed)?;
         if canonical(&found.schema) == ours {
             return Ok(found.id);
         }

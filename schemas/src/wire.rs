@@ -16,6 +16,5 @@ fn outside(record: &'static str) -> impl Fn(InvalidValue) -> CodecError {
 
 /// A number on the log that the domain does not accept.
 fn number<From, To: TryFrom<From>>(record: &'static str, value: From) -> Result<To, CodecError> {
-    To::try_from(value)
-        .map_err(|_| CodecError::Value { record, detail: "a number is out of range".into() })
+    To::try_from(value).map_err(|_| CodecError::Value { record, detail: "a number is out of range".into() })
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{number, outside};
 use crate::codec::{Codec, CodecError};
 use crate::contract::{Contract, Encoded};
-use crate::topics::{self, RESERVATION_RELEASED, RecordType, STOCK_RECEIVED, STOCK_RESERVED, Topic};
+use crate::topics::{self, RESERVATION_RELEASED, STOCK_RECEIVED, STOCK_RESERVED, Topic};
 
 #[derive(Serialize, Deserialize)]
 struct StockReceived {
@@ -18,9 +18,16 @@ struct StockReceived {
     available_after: i64,
 }
 
-/// `StockReserved` and `ReservationReleased` have the same fields.
 #[derive(Serialize, Deserialize)]
-struct Hold {
+struct StockReserved {
+    sku: String,
+    reservation_id: String,
+    quantity: i32,
+    available_after: i64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct ReservationReleased {
     sku: String,
     reservation_id: String,
     quantity: i32,
@@ -53,10 +60,24 @@ impl Contract for StockItem {
                 Ok(Encoded { record_type: &STOCK_RECEIVED, payload })
             }
             StockEvent::StockReserved { sku, reservation_id, quantity, available_after } => {
-                encode_hold(codec, &STOCK_RESERVED, sku, reservation_id, *quantity, *available_after)
+                let wire = StockReserved {
+                    sku: sku.to_string(),
+                    reservation_id: reservation_id.to_string(),
+                    quantity: number(STOCK_RESERVED.name, quantity.get())?,
+                    available_after: number(STOCK_RESERVED.name, *available_after)?,
+                };
+                let payload = codec.encode(Self::TOPIC, &STOCK_RESERVED, &wire)?;
+                Ok(Encoded { record_type: &STOCK_RESERVED, payload })
             }
             StockEvent::ReservationReleased { sku, reservation_id, quantity, available_after } => {
-                encode_hold(codec, &RESERVATION_RELEASED, sku, reservation_id, *quantity, *available_after)
+                let wire = ReservationReleased {
+                    sku: sku.to_string(),
+                    reservation_id: reservation_id.to_string(),
+                    quantity: number(RESERVATION_RELEASED.name, quantity.get())?,
+                    available_after: number(RESERVATION_RELEASED.name, *available_after)?,
+                };
+                let payload = codec.encode(Self::TOPIC, &RESERVATION_RELEASED, &wire)?;
+                Ok(Encoded { record_type: &RESERVATION_RELEASED, payload })
             }
         }
     }
@@ -65,12 +86,9 @@ impl Contract for StockItem {
         if record_type == STOCK_RECEIVED.name {
             received(codec.decode(&STOCK_RECEIVED, payload)?)
         } else if record_type == STOCK_RESERVED.name {
-            let (sku, reservation_id, quantity, available_after) = decode_hold(codec, &STOCK_RESERVED, payload)?;
-            Ok(StockEvent::StockReserved { sku, reservation_id, quantity, available_after })
+            reserved(codec.decode(&STOCK_RESERVED, payload)?)
         } else if record_type == RESERVATION_RELEASED.name {
-            let (sku, reservation_id, quantity, available_after) =
-                decode_hold(codec, &RESERVATION_RELEASED, payload)?;
-            Ok(StockEvent::ReservationReleased { sku, reservation_id, quantity, available_after })
+            released(codec.decode(&RESERVATION_RELEASED, payload)?)
         } else {
             Err(CodecError::UnknownType(record_type.to_owned()))
         }
@@ -88,34 +106,22 @@ fn received(wire: StockReceived) -> Result<StockEvent, CodecError> {
     })
 }
 
-fn encode_hold(
-    codec: &Codec,
-    record_type: &'static RecordType,
-    sku: &Sku,
-    reservation_id: &ReservationId,
-    quantity: Quantity,
-    available_after: u64,
-) -> Result<Encoded, CodecError> {
-    let wire = Hold {
-        sku: sku.to_string(),
-        reservation_id: reservation_id.to_string(),
-        quantity: number(record_type.name, quantity.get())?,
-        available_after: number(record_type.name, available_after)?,
-    };
-    Ok(Encoded { record_type, payload: codec.encode(&topics::STOCK, record_type, &wire)? })
+fn reserved(wire: StockReserved) -> Result<StockEvent, CodecError> {
+    let odd = outside(STOCK_RESERVED.name);
+    Ok(StockEvent::StockReserved {
+        sku: Sku::parse(&wire.sku).map_err(&odd)?,
+        reservation_id: ReservationId::parse(&wire.reservation_id).map_err(&odd)?,
+        quantity: Quantity::new(number(STOCK_RESERVED.name, wire.quantity)?).map_err(&odd)?,
+        available_after: number(STOCK_RESERVED.name, wire.available_after)?,
+    })
 }
 
-fn decode_hold(
-    codec: &Codec,
-    record_type: &'static RecordType,
-    payload: &[u8],
-) -> Result<(Sku, ReservationId, Quantity, u64), CodecError> {
-    let wire: Hold = codec.decode(record_type, payload)?;
-    let odd = outside(record_type.name);
-    Ok((
-        Sku::parse(&wire.sku).map_err(&odd)?,
-        ReservationId::parse(&wire.reservation_id).map_err(&odd)?,
-        Quantity::new(number(record_type.name, wire.quantity)?).map_err(&odd)?,
-        number(record_type.name, wire.available_after)?,
-    ))
+fn released(wire: ReservationReleased) -> Result<StockEvent, CodecError> {
+    let odd = outside(RESERVATION_RELEASED.name);
+    Ok(StockEvent::ReservationReleased {
+        sku: Sku::parse(&wire.sku).map_err(&odd)?,
+        reservation_id: ReservationId::parse(&wire.reservation_id).map_err(&odd)?,
+        quantity: Quantity::new(number(RESERVATION_RELEASED.name, wire.quantity)?).map_err(&odd)?,
+        available_after: number(RESERVATION_RELEASED.name, wire.available_after)?,
+    })
 }
