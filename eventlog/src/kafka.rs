@@ -9,7 +9,7 @@ mod membership;
 mod reader;
 pub mod topics;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -21,6 +21,9 @@ use uuid::Uuid;
 use logging::Quiet;
 
 use crate::{Appender, AssignmentSink, EventLog, LogError, Membership, Partition, Reader, ReportSink};
+
+/// How long to wait before asking again what the brokers do not know yet.
+const RETRY_BACKOFF: Duration = Duration::from_millis(50);
 
 /// How to use a cluster.
 #[derive(Debug, Clone)]
@@ -74,6 +77,21 @@ impl KafkaLog {
         format!("{}{}", self.settings.prefix, topic.name)
     }
 
+    fn ask_end(&self, partition: Partition) -> Result<u64, KafkaError> {
+        self.drain();
+        let mut query = TopicPartitionList::new();
+        // As a time, "the end" makes one ListOffsets request, where fetching the watermarks makes two.
+        query.add_partition_offset(&self.name(partition.topic), number(partition), Offset::End)?;
+        let answer = self.client.offsets_for_times(query, self.settings.request_timeout)?;
+        let elements = answer.elements();
+        let element = elements.first().ok_or(KafkaError::OffsetFetch(RDKafkaErrorCode::BadMessage))?;
+        element.error()?;
+        match element.offset() {
+            Offset::Offset(end) => Ok(end.cast_unsigned()),
+            _ => Err(KafkaError::OffsetFetch(RDKafkaErrorCode::BadMessage)),
+        }
+    }
+
     fn config(&self) -> ClientConfig {
         client_config(&self.brokers, &self.settings)
     }
@@ -93,25 +111,24 @@ impl EventLog for KafkaLog {
     /// cluster and name alone, and that a topic was made anew shows by the rest of a checkpoint: the identity of the
     /// last record folded, which holds the random nonce of its term.
     fn topic_id(&self, topic: &'static Topic) -> Result<Uuid, LogError> {
-        self.partition_count(topic)?;
+        self.led_partitions(topic)?;
         Ok(Uuid::new_v5(&Uuid::NAMESPACE_OID, format!("{}/{}", self.cluster_id, self.name(topic)).as_bytes()))
     }
 
     fn end(&self, partition: Partition) -> Result<u64, LogError> {
-        let failed =
-            |detail: String| LogError::Unavailable { doing: format!("asking for the end of {partition}"), detail };
-        let explain = |error| no_topic(partition.topic, &error).unwrap_or_else(|| failed(error.to_string()));
-        self.drain();
-        let mut query = TopicPartitionList::new();
-        // As a time, "the end" makes one ListOffsets request, where fetching the watermarks makes two.
-        query.add_partition_offset(&self.name(partition.topic), number(partition), Offset::End).map_err(explain)?;
-        let answer = self.client.offsets_for_times(query, self.settings.request_timeout).map_err(explain)?;
-        let elements = answer.elements();
-        let element = elements.first().ok_or_else(|| failed("the answer is empty".into()))?;
-        element.error().map_err(explain)?;
-        match element.offset() {
-            Offset::Offset(end) => Ok(end.cast_unsigned()),
-            other => Err(failed(format!("the answer is {other:?}"))),
+        let deadline = Instant::now() + self.settings.request_timeout;
+        loop {
+            match self.ask_end(partition) {
+                // The partition is on its way to another leader, or to its first one.
+                Err(error) if leader_is_moving(&error) && Instant::now() < deadline => {
+                    std::thread::sleep(RETRY_BACKOFF);
+                }
+                Err(error) => {
+                    let doing = format!("asking for the end of {partition}");
+                    return Err(no_topic(partition.topic, &error).unwrap_or_else(|| unavailable(&doing, &error)));
+                }
+                Ok(end) => return Ok(end),
+            }
         }
     }
 
@@ -156,6 +173,12 @@ fn number(partition: Partition) -> i32 {
 
 fn unavailable(doing: &str, error: &KafkaError) -> LogError {
     LogError::Unavailable { doing: doing.to_owned(), detail: error.to_string() }
+}
+
+fn leader_is_moving(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode::{FencedLeaderEpoch, LeaderNotAvailable, NotLeaderForPartition, UnknownLeaderEpoch};
+    let moving = [NotLeaderForPartition, LeaderNotAvailable, FencedLeaderEpoch, UnknownLeaderEpoch];
+    error.rdkafka_error_code().is_some_and(|code| moving.contains(&code))
 }
 
 fn no_topic(topic: &'static Topic, error: &KafkaError) -> Option<LogError> {

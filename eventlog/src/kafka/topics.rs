@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::time::Instant;
 
 use futures::executor::block_on;
 use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, ConfigResource, NewTopic, TopicReplication};
@@ -13,7 +14,7 @@ use schemas::topics::{ALL, SETTINGS};
 use serde::Serialize;
 
 use super::logging::Quiet;
-use super::{KafkaLog, no_topic, unavailable};
+use super::{KafkaLog, RETRY_BACKOFF, no_topic, unavailable};
 use crate::LogError;
 
 /// Settings that can be put right on a topic that has records: from then on it forgets less. Others have formed what
@@ -142,6 +143,10 @@ impl KafkaLog {
         }
         for topic in missing {
             self.create(topic, replication)?;
+            self.wait_until(topic, || {
+                let led = self.led_partitions(topic)?;
+                Ok(led.len() == topic.partitions as usize && !led.contains(&false))
+            })?;
             report.created.push(self.name(topic));
         }
         for state in found {
@@ -149,14 +154,15 @@ impl KafkaLog {
                 report.unchanged.push(state.name);
             } else {
                 self.mend(&state)?;
+                self.wait_until(state.topic, || Ok(self.differences(state.topic)?.differences.is_empty()))?;
                 report.mended.extend(state.differences);
             }
         }
         Ok(report)
     }
 
-    /// How many partitions the topic has on the brokers.
-    pub(super) fn partition_count(&self, topic: &'static Topic) -> Result<usize, LogError> {
+    /// Whether each partition that the topic has on the brokers has a leader.
+    pub(super) fn led_partitions(&self, topic: &'static Topic) -> Result<Vec<bool>, LogError> {
         self.drain();
         let failed = |error: KafkaError| unavailable(&format!("asking about topic {}", topic.name), &error);
         let explain = |error| no_topic(topic, &error).unwrap_or_else(|| failed(error));
@@ -164,13 +170,13 @@ impl KafkaLog {
         let metadata = self.client.fetch_metadata(Some(&name), self.settings.request_timeout).map_err(explain)?;
         let found = metadata.topics().iter().find(|found| found.name() == name).ok_or(LogError::NoTopic(topic.name))?;
         match found.error() {
-            None => Ok(found.partitions().len()),
+            None => Ok(found.partitions().iter().map(|partition| partition.leader() >= 0).collect()),
             Some(error) => Err(explain(KafkaError::MetadataFetch(RDKafkaErrorCode::from(error)))),
         }
     }
 
     fn differences(&self, topic: &'static Topic) -> Result<TopicState, LogError> {
-        let partitions = self.partition_count(topic)?;
+        let partitions = self.led_partitions(topic)?.len();
         let name = self.name(topic);
         let mut differences = Vec::new();
         let mut compare = |setting: &str, expected: String, found: Option<String>| {
@@ -187,7 +193,7 @@ impl KafkaLog {
         // Changing settings the old way resets those that are not mentioned, so they are mentioned.
         let own = described.entries.into_iter().filter(|entry| entry.source == ConfigSource::DynamicTopic);
         let own = own.filter_map(|entry| Some((entry.name, entry.value?))).collect();
-        Ok(TopicState { name, differences, own })
+        Ok(TopicState { topic, name, differences, own })
     }
 
     fn describe(&self, topic: &'static Topic) -> Result<ConfigResource, LogError> {
@@ -218,6 +224,22 @@ impl KafkaLog {
             Some(Err((_, code))) => Err(refused(&doing, &KafkaError::AdminOp(code))),
             Some(Ok(_)) | None => Ok(()),
         }
+    }
+
+    /// Brokers come to know what the controller has done one after the other.
+    fn wait_until(&self, topic: &Topic, done: impl Fn() -> Result<bool, LogError>) -> Result<(), LogError> {
+        let deadline = Instant::now() + self.settings.request_timeout;
+        while Instant::now() < deadline {
+            match done() {
+                Ok(true) => return Ok(()),
+                Ok(false) | Err(LogError::NoTopic(_)) => std::thread::sleep(RETRY_BACKOFF),
+                Err(error) => return Err(error),
+            }
+        }
+        Err(LogError::Unavailable {
+            doing: format!("waiting for what was done to topic {}", self.name(topic)),
+            detail: "the brokers do not show it".to_owned(),
+        })
     }
 
     fn mend(&self, state: &TopicState) -> Result<(), TopicsError> {
@@ -251,6 +273,7 @@ const PARTITIONS: &str = "partitions";
 
 /// What was found of a topic.
 struct TopicState {
+    topic: &'static Topic,
     name: String,
     differences: Vec<Difference>,
     /// Settings that somebody gave it, by name.

@@ -44,6 +44,13 @@ fn a_partition_count_is_never_changed() {
     assert!(listed.contains("partitions is 11"), "{listed}");
 }
 
+fn setting_of(topic: &str, setting: &str) -> String {
+    let admin = Cluster::admin();
+    let described = admin.describe_configs(&[ResourceSpecifier::Topic(topic)], &AdminOptions::new());
+    let described = block_on(described).unwrap().remove(0).unwrap();
+    described.get(setting).unwrap().value.clone().unwrap()
+}
+
 #[test]
 fn retention_is_put_right_and_other_settings_are_kept() {
     let cluster = Cluster::new();
@@ -54,19 +61,20 @@ fn retention_is_put_right_and_other_settings_are_kept() {
             change = change.set(setting, value);
         }
         block_on(Cluster::admin().alter_configs([&change], &AdminOptions::new())).unwrap()[0].as_ref().unwrap();
+        let (setting, value) = entries[entries.len() - 1];
+        while setting_of(&name, setting) != value {
+            std::thread::sleep(Duration::from_millis(20));
+        }
     };
     let good = [("message.timestamp.type", "LogAppendTime"), ("max.message.bytes", "1048588")];
     let log = cluster.connect();
-    set(&[good[0], good[1], ("retention.ms", "60000"), ("segment.bytes", "5000000"), ("retention.bytes", "-1")]);
+    set(&[good[0], good[1], ("retention.bytes", "-1"), ("segment.bytes", "5000000"), ("retention.ms", "60000")]);
     let different = log.check_topics().unwrap_err().to_string();
     assert!(different.ends_with(&format!("{name}: retention.ms is 60000, must be -1")), "{different}");
     let report = log.apply_topics(1).unwrap();
     assert_eq!(report.to_string().lines().next().unwrap(), format!("{name}: retention.ms set to -1"));
     log.check_topics().unwrap();
-    let described =
-        block_on(Cluster::admin().describe_configs(&[ResourceSpecifier::Topic(&name)], &AdminOptions::new()));
-    let described = described.unwrap().remove(0).unwrap();
-    assert_eq!(described.get("segment.bytes").unwrap().value.as_deref(), Some("5000000"));
+    assert_eq!(setting_of(&name, "segment.bytes"), "5000000");
 
     set(&[good[0], good[1], ("retention.ms", "-1"), ("cleanup.policy", "compact")]);
     let refused = log.apply_topics(1).unwrap_err().to_string();
