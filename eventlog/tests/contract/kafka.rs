@@ -45,9 +45,8 @@ fn a_partition_count_is_never_changed() {
 }
 
 fn setting_of(topic: &str, setting: &str) -> String {
-    let admin = Cluster::admin();
-    let described = admin.describe_configs(&[ResourceSpecifier::Topic(topic)], &AdminOptions::new());
-    let described = block_on(described).unwrap().remove(0).unwrap();
+    let (admin, options, topic) = (Cluster::admin(), AdminOptions::new(), [ResourceSpecifier::Topic(topic)]);
+    let described = block_on(admin.describe_configs(&topic, &options)).unwrap().remove(0).unwrap();
     described.get(setting).unwrap().value.clone().unwrap()
 }
 
