@@ -1,1 +1,26 @@
-fn main(){}
+//! `lonja`: one binary; the subcommand is the role.
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, FromArgMatches};
+use lonja::cli::{Check, Cli, Command, Step};
+use lonja::{config_check, serve, steps};
+
+fn main() -> ExitCode {
+    let mut definition = Cli::command();
+    let matches = definition.get_matches_mut();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let done = match &cli.command {
+        Command::Serve(config) => serve::run(config, &cli.telemetry),
+        Command::Config { check: Check::Check(config) } => config_check::run(&definition, &matches, config),
+        Command::Topics { step: Step::Apply(args) } => steps::topics_apply(args),
+        Command::Topics { step: Step::Check(args) } => steps::topics_check(args),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("lonja: {failure:#}");
+            failure.exit_code()
+        }
+    }
+}

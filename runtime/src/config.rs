@@ -13,7 +13,7 @@ use std::time::Duration;
 
 pub use commands::CommandsConfig;
 pub use http::HttpConfig;
-pub use log::LogConfig;
+pub use log::{LogConfig, NodeConfig};
 pub use report::{Field, Source, report};
 pub use secret::{SecretUrl, redact};
 pub use stores::StoresConfig;
@@ -25,6 +25,9 @@ pub const EXIT_CONFIG: u8 = 2;
 /// Everything that can be set.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Config {
+    /// Who this process is.
+    #[command(flatten)]
+    pub node: NodeConfig,
     /// Where the log is.
     #[command(flatten)]
     pub log: LogConfig,
@@ -49,7 +52,7 @@ pub enum ConfigError {
     #[error("--registry is of use with --kafka (or LONJA_KAFKA) only: the embedded log needs no registry")]
     KafkaMissing,
     /// A name that Kafka or a file system would not accept.
-    #[error("{field} is {text:?}: it has 1 to 64 ASCII letters, digits and -_.")]
+    #[error("{field} is {text:?}: it has up to 64 ASCII letters, digits and -_.")]
     Name {
         /// Which field.
         field: &'static str,
@@ -64,6 +67,7 @@ impl Config {
     /// # Errors
     /// The first rule that is broken.
     pub fn validate(&self) -> Result<(), ConfigError> {
+        self.node.validate()?;
         self.log.validate()
     }
 }
@@ -93,6 +97,12 @@ mod tests {
     fn parse(arguments: &[&str]) -> Config {
         let command = Config::augment_args(Command::new("lonja").no_binary_name(true));
         Config::from_arg_matches(&command.get_matches_from(arguments)).unwrap()
+    }
+
+    #[test]
+    fn a_name_has_an_alphabet() {
+        assert!(parse(&["--node", "a b"]).validate().is_err() && parse(&["--topic-prefix", "a/"]).validate().is_err());
+        assert_eq!(parse(&["--node", "shop-1", "--topic-prefix", "test."]).validate(), Ok(()));
     }
 
     #[test]

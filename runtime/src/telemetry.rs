@@ -1,14 +1,15 @@
 //! Logs, metrics and traces of the process: one initialisation.
 
+mod trace;
+
 use std::io::IsTerminal;
 use std::time::Duration;
 
-use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
 pub use metrics_exporter_prometheus::PrometheusHandle;
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
 use opentelemetry::trace::TracerProvider;
 use opentelemetry_otlp::{SpanExporter, WithExportConfig};
 use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
 use tracing::Subscriber;
 use tracing::level_filters::LevelFilter;
@@ -19,6 +20,8 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
 
 use crate::config::{LogFormat, TelemetryConfig};
+
+pub use trace::{adopt, is_traceparent, trace_id, traceparent};
 
 /// Upper bounds of the buckets of every histogram of seconds: 50 µs to 10 s.
 const SECONDS_BUCKETS: &[f64] = &[
@@ -59,8 +62,8 @@ impl Telemetry {
     /// Names the part that could not begin.
     pub fn init(config: &TelemetryConfig) -> Result<Self, TelemetryError> {
         let traces = config.otlp.as_deref().map(|url| exporter(url, config.trace_ratio)).transpose()?;
-        let filter = EnvFilter::try_new(&config.log)
-            .map_err(|source| TelemetryError::Directives(config.log.clone(), source))?;
+        let filter =
+            EnvFilter::try_new(&config.log).map_err(|source| TelemetryError::Directives(config.log.clone(), source))?;
         // Only our own spans are exported: the exporter's HTTP client has spans too.
         let spans = traces.as_ref().map(|provider| {
             let ours = Targets::new().with_target("lonja", LevelFilter::INFO);
@@ -71,6 +74,9 @@ impl Telemetry {
             .with(lines(config.log_format).with_filter(filter))
             .try_init()
             .map_err(TelemetryError::Log)?;
+        if traces.is_some() {
+            trace::set_exporting();
+        }
         Ok(Self { metrics: recorder()?, traces })
     }
 
@@ -115,7 +121,6 @@ fn recorder() -> Result<PrometheusHandle, TelemetryError> {
 }
 
 fn exporter(url: &str, ratio: f64) -> Result<SdkTracerProvider, TelemetryError> {
-    opentelemetry::global::set_text_map_propagator(TraceContextPropagator::new());
     let exporter = SpanExporter::builder()
         .with_http()
         .with_endpoint(traces_endpoint(url))

@@ -77,8 +77,14 @@ mod tests {
         let fields = report(&command, &matches);
         let find = |name: &str| fields.iter().find(|field| field.name == name).unwrap().clone();
         let mysql = find("mysql");
-        assert_eq!((mysql.value.as_str(), mysql.unit.as_str(), mysql.source), ("mysql://u:***@h/db", "URL", Source::Flag));
+        assert_eq!(
+            (mysql.value.as_str(), mysql.unit.as_str(), mysql.source),
+            ("mysql://u:***@h/db", "URL", Source::Flag)
+        );
         let timeout = find("command-timeout-ms");
-        assert_eq!((timeout.value.as_str(), timeout.unit.as_str(), timeout.source), ("5000", "MILLISECONDS", Source::Default));
+        assert_eq!(
+            (timeout.value.as_str(), timeout.unit.as_str(), timeout.source),
+            ("5000", "MILLISECONDS", Source::Default)
+        );
     }
 }

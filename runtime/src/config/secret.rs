@@ -43,7 +43,9 @@ pub fn redact(text: &str) -> String {
     let (place, query) = rest.split_once('?').map_or((rest, None), |(place, query)| (place, Some(query)));
     let (authority, path) = place.find('/').map_or((place, ""), |at| place.split_at(at));
     let authority = match authority.rsplit_once('@') {
-        Some((user, host)) => format!("{}@{host}", user.split_once(':').map_or(user.to_owned(), |(u, _)| format!("{u}:***"))),
+        Some((user, host)) => {
+            format!("{}@{host}", user.split_once(':').map_or(user.to_owned(), |(u, _)| format!("{u}:***")))
+        }
         None => authority.to_owned(),
     };
     let query = query.map(|query| query.split('&').map(redact_parameter).collect::<Vec<_>>().join("&"));

@@ -1,0 +1,71 @@
+//! `/v1/activity`.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{Response, StatusCode};
+use domain::ids::{InvalidValue, Sku};
+use eventlog::Partition;
+use projections::view::View;
+use projections::views::{Activity, Datum};
+use schemas::topics;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use uuid::Uuid;
+
+use crate::GatewayState;
+use crate::answer;
+use crate::consistency::{self, Token};
+use crate::params::{Parameters, bad_parameter, limit, parse_order_id};
+use crate::problem::Problem;
+use crate::reading::{self, List};
+
+/// The query of `GET /v1/activity`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ListQuery {
+    subject: String,
+    limit: Option<u32>,
+    after: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Listed {
+    id: Uuid,
+    subject: String,
+    r#type: String,
+    at: String,
+    version: u64,
+    data: BTreeMap<String, Datum>,
+}
+
+/// `GET /v1/activity?subject=order/{id}&limit=…&after=…`
+pub async fn list(
+    State(state): State<Arc<GatewayState>>,
+    Parameters(query): Parameters<ListQuery>,
+    token: Token,
+) -> Result<Response<Body>, Problem> {
+    let home = home(&query.subject).map_err(|invalid| bad_parameter("subject", invalid))?;
+    let limit = limit(query.limit)?;
+    let after = reading::cursor(query.after.as_deref())?;
+    let reflected = consistency::wait(&state, Activity::NAME, &token, |partition| *partition == home).await?;
+    let page = state.views.activities.by_subject(&query.subject, limit, after).await.map_err(reading::failed)?;
+    Ok(reading::found(answer::json(StatusCode::OK, answer::bytes(&List::of(page, Listed::from))), &reflected))
+}
+
+/// The partition in which everything about `subject` stands.
+fn home(subject: &str) -> Result<Partition, InvalidValue> {
+    match subject.split_once('/') {
+        Some(("order", id)) => parse_order_id(id).map(|id| Partition::of(&topics::ORDER, id.to_string().as_bytes())),
+        Some(("stock", sku)) => Sku::parse(sku).map(|sku| Partition::of(&topics::STOCK, sku.as_str().as_bytes())),
+        _ => Err(InvalidValue { code: "invalid_subject", detail: "a subject is order/{id} or stock/{sku}".into() }),
+    }
+}
+
+impl From<Activity> for Listed {
+    fn from(row: Activity) -> Self {
+        let Activity { id, subject, kind, at, version, data, .. } = row;
+        Self { id, subject, r#type: kind, at: reading::time(at), version, data }
+    }
+}

@@ -1,0 +1,179 @@
+//! Reading one's own writes: positions of the log that a caller hands from an answer to the next question.
+
+use std::fmt::Write;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use axum::extract::FromRequestParts;
+use axum::http::header::{HeaderName, HeaderValue};
+use axum::http::request::Parts;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use eventlog::Partition;
+use projections::{NotYet, Progress};
+use schemas::topics;
+use tokio::time::Instant;
+
+use crate::GatewayState;
+use crate::problem::{INVALID_CONSISTENCY_TOKEN, NOT_YET_VISIBLE, Problem, VIEW_UNAVAILABLE};
+
+/// The header that carries a token, on answers and on questions.
+pub const CONSISTENCY_TOKEN: HeaderName = HeaderName::from_static("consistency-token");
+
+/// Longest token in bytes: a position of each partition there is fits well.
+const TOKEN_BYTES_MAX: usize = 4_096;
+
+/// Positions: the offset of one record per partition. To callers it is opaque; inside it is the base64 of
+/// `topic/partition@offset`, separated by commas.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Token(Vec<(Partition, u64)>);
+
+impl Token {
+    /// The position of one record.
+    #[must_use]
+    pub fn of(partition: Partition, offset: u64) -> Self {
+        Self(vec![(partition, offset)])
+    }
+
+    /// What a view reflects, given as the offset after the last record that it has folded in each partition.
+    #[must_use]
+    pub fn reflecting(next: impl IntoIterator<Item = (Partition, u64)>) -> Self {
+        Self(next.into_iter().filter_map(|(partition, next)| Some((partition, next.checked_sub(1)?))).collect())
+    }
+
+    /// As the value of a header; `None` when there is no position.
+    #[must_use]
+    pub fn to_header(&self) -> Option<HeaderValue> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let mut text = String::with_capacity(32 * self.0.len());
+        for (partition, offset) in &self.0 {
+            let comma = if text.is_empty() { "" } else { "," };
+            // Writing to a string cannot fail.
+            let _ = write!(text, "{comma}{partition}@{offset}");
+        }
+        HeaderValue::from_str(&URL_SAFE_NO_PAD.encode(text)).ok()
+    }
+
+    fn parse(bytes: &[u8]) -> Option<Self> {
+        if bytes.len() > TOKEN_BYTES_MAX {
+            return None;
+        }
+        let text = String::from_utf8(URL_SAFE_NO_PAD.decode(bytes).ok()?).ok()?;
+        text.split(',').map(position).collect::<Option<_>>().map(Self)
+    }
+}
+
+fn position(text: &str) -> Option<(Partition, u64)> {
+    let (partition, offset) = text.split_once('@')?;
+    let (topic, number) = partition.split_once('/')?;
+    let partition = Partition { topic: topics::by_name(topic)?, number: number.parse().ok()? };
+    let known = partition.number < partition.topic.partitions;
+    known.then_some((partition, offset.parse().ok()?))
+}
+
+/// The token of a question; empty when there is none.
+impl<S: Send + Sync> FromRequestParts<S> for Token {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
+        let mut all = Self::default();
+        for value in parts.headers.get_all(CONSISTENCY_TOKEN) {
+            let token = Self::parse(value.as_bytes()).ok_or_else(|| {
+                Problem::new(&INVALID_CONSISTENCY_TOKEN, "send a Consistency-Token as it was received, or none")
+            })?;
+            all.0.extend(token.0);
+        }
+        Ok(all)
+    }
+}
+
+/// Where the log ended when the process started, for views that are built anew at each start: before such a view has
+/// come so far, it would deny what is there.
+#[derive(Debug, Default)]
+pub struct Floor {
+    ends: Token,
+    rebuilding: Vec<(&'static str, AtomicBool)>,
+}
+
+impl Floor {
+    /// `next` has the offset after the last record of each partition; `views` are those that are built anew.
+    pub fn new(
+        next: impl IntoIterator<Item = (Partition, u64)>,
+        views: impl IntoIterator<Item = &'static str>,
+    ) -> Self {
+        let rebuilding = views.into_iter().map(|view| (view, AtomicBool::new(true))).collect();
+        Self { ends: Token::reflecting(next), rebuilding }
+    }
+
+    async fn wait(&self, progress: &Progress, view: &str, deadline: Instant) -> Result<(), NotYet> {
+        let Some((_, rebuilding)) = self.rebuilding.iter().find(|(name, _)| *name == view) else { return Ok(()) };
+        if rebuilding.load(Ordering::Relaxed) {
+            progress.wait_for(view, &self.ends.0, deadline).await?;
+            rebuilding.store(false, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+}
+
+/// Waits until `view` reflects `token`, up to the bound. Then says what it reflects, of the partitions that `relevant`
+/// accepts: taken before the view is read, so that the answer is never older than it says.
+///
+/// # Errors
+/// `not_yet_visible`, or `view_unavailable` for a view that has stopped.
+pub async fn wait(
+    state: &GatewayState,
+    view: &str,
+    token: &Token,
+    relevant: impl Fn(&Partition) -> bool,
+) -> Result<Token, Problem> {
+    let deadline = Instant::now() + state.limits.consistency_timeout;
+    state
+        .floor
+        .wait(&state.progress, view, deadline)
+        .await
+        .map_err(|_| Problem::new(&VIEW_UNAVAILABLE, "the page is being rebuilt from the log").retry_after(1))?;
+    if !token.0.is_empty() {
+        state.progress.wait_for(view, &token.0, deadline).await.map_err(not_yet)?;
+    }
+    Ok(Token::reflecting(state.progress.reflects(view).into_iter().filter(|(partition, _)| relevant(partition))))
+}
+
+fn not_yet(error: NotYet) -> Problem {
+    match error {
+        NotYet::Deadline { .. } => {
+            Problem::new(&NOT_YET_VISIBLE, "the write is recorded, this page does not show it yet").retry_after(1)
+        }
+        NotYet::Stopped { .. } | NotYet::Unknown { .. } => {
+            Problem::new(&VIEW_UNAVAILABLE, "the page is not being kept up to date at the moment").retry_after(5)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_read_as_it_was_written() {
+        let order = Partition { topic: &topics::ORDER, number: 3 };
+        let stock = Partition { topic: &topics::STOCK, number: 11 };
+        let token = Token::reflecting([(order, 8), (stock, 0), (stock, 1)]);
+        let header = token.to_header().unwrap();
+        assert_eq!(header, URL_SAFE_NO_PAD.encode("order.events/3@7,stock.events/11@0"));
+        assert_eq!(Token::parse(header.as_bytes()), Some(token));
+        assert_eq!(Token::reflecting([(order, 0)]).to_header(), None);
+    }
+
+    #[test]
+    fn what_was_not_given_out_is_not_a_token() {
+        let encode = |text: &str| URL_SAFE_NO_PAD.encode(text).into_bytes();
+        for bad in
+            ["", "order.events/12@0", "order.events/0@-1", "order.events/0", "cart.events/0@1", "order.events/0@1,"]
+        {
+            assert_eq!(Token::parse(&encode(bad)), None, "{bad:?}");
+        }
+        assert_eq!(Token::parse(b"order.events/0@1"), None);
+        assert_eq!(Token::parse(&vec![b'A'; 5_000]), None);
+    }
+}

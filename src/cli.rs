@@ -1,0 +1,75 @@
+//! The command line.
+
+use clap::{Args, Parser, Subcommand};
+use runtime::Config;
+use runtime::config::TelemetryConfig;
+
+/// A shop's back end in which the log is the truth.
+#[derive(Debug, Parser)]
+#[command(name = "lonja", version, arg_required_else_help = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// Logs and traces.
+    #[command(flatten)]
+    pub telemetry: TelemetryConfig,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the whole shop in this process until SIGTERM or SIGINT
+    Serve(Box<Config>),
+    /// Look at the settings
+    Config {
+        /// What to look at.
+        #[command(subcommand)]
+        check: Check,
+    },
+    /// Make or check the topics in Kafka
+    Topics {
+        /// Which step.
+        #[command(subcommand)]
+        step: Step<TopicsApply, TopicsCheck>,
+    },
+}
+
+/// A look at the settings.
+#[derive(Debug, Subcommand)]
+pub enum Check {
+    /// Show each setting of `serve` with its value, unit and source; exit with 2 when they are not usable
+    Check(Box<Config>),
+}
+
+/// A step that prepares what the shop needs: never a side effect of a start.
+#[derive(Debug, Subcommand)]
+pub enum Step<A: Args, C: Args> {
+    /// Make what is missing; refuse what cannot be changed
+    Apply(A),
+    /// Change nothing; fail when anything is not as it must be
+    Check(C),
+}
+
+/// Which cluster.
+#[derive(Debug, Args)]
+pub struct TopicsCheck {
+    /// Kafka's bootstrap servers, separated by commas.
+    #[arg(long, env = "LONJA_KAFKA", value_name = "HOST:PORT")]
+    pub kafka: String,
+    /// Put before the name of each topic.
+    #[arg(long, env = "LONJA_TOPIC_PREFIX", value_name = "TEXT", default_value = "")]
+    pub topic_prefix: String,
+}
+
+/// Which cluster, and how safe.
+#[derive(Debug, Args)]
+pub struct TopicsApply {
+    /// Which cluster.
+    #[command(flatten)]
+    pub cluster: TopicsCheck,
+    /// On how many brokers each partition is kept; 3 where there are three.
+    #[arg(long, env = "LONJA_REPLICATION", value_name = "BROKERS", default_value = "1",
+        value_parser = clap::value_parser!(i32).range(1..))]
+    pub replication: i32,
+}

@@ -1,0 +1,13 @@
+//! The roles of the `lonja` binary. Each is a module; `main.rs` only chooses.
+
+pub mod cli;
+pub mod config_check;
+pub mod failure;
+pub mod serve;
+pub mod steps;
+
+mod log;
+mod start_lines;
+mod views;
+
+pub use failure::Failure;
