@@ -1,1 +1,51 @@
-fn main(){}
+//! `workload`: the proof tools. `cargo xtask data|sell|bench` build it in release and run it against the stack.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use lonja_workload::{baskets, bench, sell};
+
+/// Load, benches and checks for Lonja.
+#[derive(Parser)]
+#[command(name = "workload", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Fetch data
+    #[command(subcommand)]
+    Data(Data),
+    /// Send real baskets to the real stack, then check that log, stores and input say the same
+    Sell(sell::Args),
+    /// Measure
+    #[command(subcommand)]
+    Bench(bench::Command),
+    /// The bare server that `bench commands` takes for the ceiling
+    #[command(hide = true)]
+    Ceiling(bench::ceiling::Args),
+}
+
+#[derive(Subcommand)]
+enum Data {
+    /// 155,848 real baskets of a grocer, into the cache
+    Baskets(baskets::Args),
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Data(Data::Baskets(args)) => baskets::run(&args),
+        Command::Sell(args) => sell::run(&args),
+        Command::Bench(command) => bench::run(&command),
+        Command::Ceiling(args) => bench::ceiling::serve(&args),
+    };
+    result.map_or_else(
+        |error| {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        },
+        |()| ExitCode::SUCCESS,
+    )
+}

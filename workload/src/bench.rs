@@ -1,0 +1,27 @@
+//! `workload bench`: figures for people to judge. No test depends on any of them.
+
+pub mod ceiling;
+pub mod commands;
+mod own;
+mod plot;
+pub mod report;
+mod subjects;
+
+use anyhow::Result;
+
+/// What can be measured.
+#[derive(Debug, clap::Subcommand)]
+pub enum Command {
+    /// Orders over HTTP: Lonja on Kafka and embedded, beside its ceiling and beside cqrs-es
+    Commands(commands::Args),
+}
+
+/// Runs one bench.
+///
+/// # Errors
+/// When a subject cannot be started or fails.
+pub fn run(command: &Command) -> Result<()> {
+    match command {
+        Command::Commands(args) => commands::run(args),
+    }
+}

@@ -1,0 +1,103 @@
+//! What a bench makes on shared servers for itself, and takes away again: everything bears the name of the run.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow};
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use schemas::topics;
+use sqlx::{Connection as _, Executor as _, MySqlConnection, PgConnection};
+use tokio::runtime::Runtime;
+
+use crate::stack::Stack;
+
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// Makes a topic with the partitions and settings of `order.events`. Returns its name.
+///
+/// # Errors
+/// When the broker refuses.
+pub fn make_topic(stack: &Stack, name: &str) -> Result<String> {
+    let partitions = i32::try_from(topics::ORDER.partitions).context("too many partitions")?;
+    // As many replicas as the broker gives a topic that does not say.
+    let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(-1));
+    let topic = topics::SETTINGS.iter().fold(topic, |topic, (name, value)| topic.set(name, value));
+    let options = AdminOptions::new().operation_timeout(Some(PATIENCE));
+    let made = runtime()?.block_on(admin(stack)?.create_topics(&[topic], &options)).context("creating a topic")?;
+    made.into_iter().collect::<Result<Vec<_>, _>>().map_err(|(topic, code)| anyhow!("creating {topic}: {code}"))?;
+    Ok(name.to_owned())
+}
+
+/// Makes a database in PostgreSQL. Returns its address.
+///
+/// # Errors
+/// When PostgreSQL refuses.
+pub fn make_postgres(stack: &Stack, name: &str) -> Result<String> {
+    runtime()?.block_on(in_postgres(stack, &format!("CREATE DATABASE lonja_{name}")))?;
+    Ok(stack.apart(name).postgres()?.to_owned())
+}
+
+/// Makes the databases of [`Stack::apart`]; MongoDB makes its own.
+///
+/// # Errors
+/// When a server refuses.
+pub fn make_databases(stack: &Stack, name: &str) -> Result<()> {
+    make_postgres(stack, name)?;
+    runtime()?.block_on(in_mysql(stack, &format!("CREATE DATABASE lonja_{name}")))
+}
+
+/// Removes every topic and database whose name begins with `name`, which must be unique to the run.
+///
+/// # Errors
+/// When a server refuses.
+pub fn remove(stack: &Stack, name: &str) -> Result<()> {
+    let runtime = runtime()?;
+    let mut config = ClientConfig::new();
+    let consumer: BaseConsumer =
+        config.set("bootstrap.servers", stack.kafka()?).create().context("making a consumer")?;
+    let metadata = consumer.fetch_metadata(None, PATIENCE).context("asking for topics")?;
+    let topics: Vec<&str> =
+        metadata.topics().iter().map(|topic| topic.name()).filter(|topic| topic.starts_with(name)).collect();
+    if !topics.is_empty() {
+        let options = AdminOptions::new().operation_timeout(Some(PATIENCE));
+        runtime.block_on(admin(stack)?.delete_topics(&topics, &options)).context("deleting topics")?;
+    }
+    if stack.postgres().is_ok() {
+        for database in [format!("lonja_{name}"), format!("lonja_{name}_peer")] {
+            runtime.block_on(in_postgres(stack, &format!("DROP DATABASE IF EXISTS {database} WITH (FORCE)")))?;
+        }
+    }
+    if stack.mysql().is_ok() {
+        runtime.block_on(in_mysql(stack, &format!("DROP DATABASE IF EXISTS lonja_{name}")))?;
+    }
+    if let Ok(url) = stack.mongo() {
+        runtime.block_on(async {
+            let client = mongodb::Client::with_uri_str(url).await.context("connecting to MongoDB")?;
+            client.database(&format!("lonja_{name}")).drop().await.context("dropping a database of MongoDB")
+        })?;
+    }
+    Ok(())
+}
+
+fn runtime() -> Result<Runtime> {
+    Runtime::new().context("starting a runtime")
+}
+
+fn admin(stack: &Stack) -> Result<AdminClient<DefaultClientContext>> {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", stack.kafka()?).create().context("making an admin client")
+}
+
+async fn in_postgres(stack: &Stack, statement: &str) -> Result<()> {
+    let mut connection = PgConnection::connect(stack.postgres()?).await.context("connecting to PostgreSQL")?;
+    connection.execute(sqlx::AssertSqlSafe(statement)).await.with_context(|| statement.to_owned())?;
+    connection.close().await.context("leaving PostgreSQL")
+}
+
+async fn in_mysql(stack: &Stack, statement: &str) -> Result<()> {
+    let mut connection = MySqlConnection::connect(stack.mysql()?).await.context("connecting to MySQL")?;
+    connection.execute(sqlx::AssertSqlSafe(statement)).await.with_context(|| statement.to_owned())?;
+    connection.close().await.context("leaving MySQL")
+}

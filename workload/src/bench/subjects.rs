@@ -1,0 +1,99 @@
+//! The servers that `bench commands` measures, each a process of its own, and what they leave behind.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use super::own;
+use crate::lonja::Lonja;
+use crate::process::{Server, free_address, sibling};
+use crate::stack::Stack;
+
+/// One of the servers that are compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
+pub enum Subject {
+    /// axum and one acknowledged record
+    Ceiling,
+    /// Lonja on Kafka
+    Kafka,
+    /// Lonja on its embedded log: an fsync for each group of records
+    Embedded,
+    /// cqrs-es with postgres-es and one view
+    CqrsEs,
+}
+
+impl Subject {
+    /// Its name in rows.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ceiling => "ceiling",
+            Self::Kafka => "kafka",
+            Self::Embedded => "embedded",
+            Self::CqrsEs => "cqrs-es",
+        }
+    }
+}
+
+/// What starting a subject needs.
+pub struct Setup<'a> {
+    /// Where the real servers are.
+    pub stack: &'a Stack,
+    /// The same servers, with topics and databases of this run.
+    pub apart: &'a Stack,
+    /// The `lonja` binary; the one beside this program if `None`.
+    pub lonja: Option<&'a Path>,
+    /// The `cqrs-es-peer` binary; the one beside this program if `None`.
+    pub peer: Option<&'a Path>,
+    /// Lonja keeps its views in PostgreSQL, MySQL and MongoDB instead of memory.
+    pub with_stores: bool,
+    /// Names what the bench makes on the servers.
+    pub run: &'a str,
+    /// For data and logs.
+    pub directory: &'a Path,
+}
+
+impl Setup<'_> {
+    /// Starts `subject`.
+    ///
+    /// # Errors
+    /// When a program or server is missing, or it does not become ready.
+    pub fn start(&self, subject: Subject) -> Result<Server> {
+        match subject {
+            Subject::Ceiling => self.start_ceiling(),
+            Subject::Kafka => self.start_lonja(),
+            Subject::Embedded => Lonja::new(self.lonja, Vec::new())?.serve(subject.name(), self.directory),
+            Subject::CqrsEs => self.start_peer(),
+        }
+    }
+
+    fn start_lonja(&self) -> Result<Server> {
+        let settings = if self.with_stores { self.apart.settings() } else { self.apart.log_settings() };
+        let lonja = Lonja::new(self.lonja, settings?)?;
+        lonja.apply("topics")?;
+        lonja.apply("schemas")?;
+        if self.with_stores {
+            own::make_databases(self.stack, self.run)?;
+            lonja.apply("views")?;
+        }
+        lonja.serve(Subject::Kafka.name(), self.directory)
+    }
+
+    fn start_ceiling(&self) -> Result<Server> {
+        let topic = own::make_topic(self.stack, &format!("{}.ceiling", self.run))?;
+        let address = free_address()?;
+        let mut command = Command::new(std::env::current_exe().context("asking for the own path")?);
+        command.args(["ceiling", "--listen", &address.to_string(), "--kafka", self.stack.kafka()?, "--topic", &topic]);
+        Server::start(Subject::Ceiling.name(), command, address, "/livez", self.directory)
+    }
+
+    fn start_peer(&self) -> Result<Server> {
+        let program = self.peer.map_or_else(|| sibling("cqrs-es-peer"), |path| Ok(path.to_owned()))?;
+        let database = own::make_postgres(self.stack, &format!("{}_peer", self.run))?;
+        let address = free_address()?;
+        let mut command = Command::new(program);
+        command.args(["--listen", &address.to_string(), "--postgres", &database]);
+        Server::start(Subject::CqrsEs.name(), command, address, "/livez", self.directory)
+    }
+}

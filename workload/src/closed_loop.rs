@@ -1,0 +1,117 @@
+//! A closed loop: so many connections, each with one request in flight; what is counted and what is not.
+//!
+//! One thread drives all connections, so that the generator takes at most one core from what it measures. A closed loop
+//! waits for its answers and so hides what an open one would show of stalls: it says how fast the subject is, not how
+//! it behaves when customers do not wait.
+
+use std::cell::RefCell;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use hdrhistogram::Histogram;
+use tokio::task::{JoinSet, LocalSet};
+
+use crate::http::Connection;
+use crate::order_body::OrderBodies;
+
+/// Longest wait for one answer. Longer than any subject's own time limit, so that theirs is what is seen.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What to send and for how long.
+#[derive(Debug, Clone)]
+pub struct Load {
+    /// Where the subject listens.
+    pub address: SocketAddr,
+    /// Connections, each with one request in flight.
+    pub connections: usize,
+    /// How long is sent before anything is counted.
+    pub warm_up: Duration,
+    /// How long is counted.
+    pub measured: Duration,
+    /// Begins every `Idempotency-Key`: with the counter behind it, a key is used once.
+    pub key_prefix: String,
+}
+
+/// What came of it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Measured {
+    /// Requests answered with 2xx in the measured time.
+    pub answered: u64,
+    /// Per second.
+    pub per_second: f64,
+    /// Half of the answers took no longer, in milliseconds.
+    pub p50_ms: f64,
+    /// 99 of 100 answers took no longer, in milliseconds.
+    pub p99_ms: f64,
+}
+
+struct Shared {
+    bodies: OrderBodies,
+    load: Load,
+    count_from: Instant,
+    until: Instant,
+    next: RefCell<u64>,
+    /// Microseconds.
+    latencies: RefCell<Histogram<u64>>,
+}
+
+/// Sends orders as `load` says, on the calling thread.
+///
+/// # Errors
+/// When one answer is not 2xx, late, or the connection breaks: a subject that fails is not measured.
+pub fn run(load: &Load) -> Result<Measured> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting a runtime")?;
+    let count_from = Instant::now() + load.warm_up;
+    let shared = Rc::new(Shared {
+        bodies: OrderBodies::new(),
+        load: load.clone(),
+        count_from,
+        until: count_from + load.measured,
+        next: RefCell::new(0),
+        latencies: RefCell::new(Histogram::new_with_bounds(1, 60_000_000, 3).context("making a histogram")?),
+    });
+    LocalSet::new().block_on(&runtime, send_all(&shared))?;
+    let latencies = shared.latencies.borrow();
+    ensure!(!latencies.is_empty(), "nothing was answered in {:?}", load.measured);
+    #[allow(clippy::cast_precision_loss, reason = "microseconds of a latency fit a double exactly")]
+    let milliseconds = |quantile| latencies.value_at_quantile(quantile) as f64 / 1_000.0;
+    #[allow(clippy::cast_precision_loss, reason = "a run has far fewer than 2^53 answers")]
+    let per_second = latencies.len() as f64 / load.measured.as_secs_f64();
+    Ok(Measured { answered: latencies.len(), per_second, p50_ms: milliseconds(0.5), p99_ms: milliseconds(0.99) })
+}
+
+async fn send_all(shared: &Rc<Shared>) -> Result<()> {
+    let mut connections = JoinSet::new();
+    for _ in 0..shared.load.connections {
+        let connection = Connection::open(shared.load.address).await?;
+        connections.spawn_local(send_on(connection, Rc::clone(shared)));
+    }
+    while let Some(ended) = connections.join_next().await {
+        ended.context("a connection's task panicked")??;
+    }
+    Ok(())
+}
+
+async fn send_on(mut connection: Connection, shared: Rc<Shared>) -> Result<()> {
+    loop {
+        let number = shared.next.replace_with(|next| *next + 1);
+        let body = shared.bodies.render(number);
+        let key = format!("{}-{number}", shared.load.key_prefix);
+        let sent = Instant::now();
+        if sent >= shared.until {
+            return Ok(());
+        }
+        let answer = tokio::time::timeout(ANSWER_TIMEOUT, connection.post("/v1/orders", &key, body)).await;
+        let answer = answer.with_context(|| format!("no answer within {ANSWER_TIMEOUT:?}"))??;
+        let now = Instant::now();
+        if !answer.status.is_success() {
+            bail!("answered {}: {}", answer.status, String::from_utf8_lossy(&answer.body));
+        }
+        if (shared.count_from..shared.until).contains(&now) {
+            let micros = u64::try_from((now - sent).as_micros()).unwrap_or(u64::MAX);
+            shared.latencies.borrow_mut().saturating_record(micros.max(1));
+        }
+    }
+}

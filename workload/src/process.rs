@@ -1,0 +1,164 @@
+//! Servers that a tool starts for itself. They end with it, also when it panics; nothing else is ever signalled.
+
+use std::fs::{self, File};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::http::Connection;
+
+const READY_LIMIT: Duration = Duration::from_secs(60);
+const STOP_LIMIT: Duration = Duration::from_secs(30);
+/// Lines of a dead server's log that an error shows.
+const TAIL_LINES: usize = 30;
+
+/// A server on 127.0.0.1 that was started by this process.
+pub struct Server {
+    name: String,
+    child: Child,
+    /// Where it serves HTTP.
+    pub address: SocketAddr,
+    log: PathBuf,
+}
+
+impl Server {
+    /// Starts `command` and waits until `ready_path` answers with 2xx. What it says goes to `{logs}/{name}.log`.
+    ///
+    /// # Errors
+    /// When it cannot be started, ends, or is not ready within a minute: with the end of its log.
+    pub fn start(name: &str, mut command: Command, address: SocketAddr, ready_path: &str, logs: &Path) -> Result<Self> {
+        let log = logs.join(format!("{name}.log"));
+        let file = File::create(&log).with_context(|| format!("creating {}", log.display()))?;
+        let errors = file.try_clone().context("sharing the log file")?;
+        let child = command.stdin(Stdio::null()).stdout(file).stderr(errors).spawn();
+        let child = child.with_context(|| format!("starting {name}: {}", command.get_program().display()))?;
+        let mut server = Self { name: name.to_owned(), child, address, log };
+        server.wait_until_ready(ready_path)?;
+        Ok(server)
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Fails when it has ended.
+    ///
+    /// # Errors
+    /// With the end of its log.
+    pub fn check_alive(&mut self) -> Result<()> {
+        if let Some(status) = self.child.try_wait().context("asking for a child")? {
+            bail!("{} ended with {status}:\n{}", self.name, tail(&self.log));
+        }
+        Ok(())
+    }
+
+    /// Asks it to stop in an orderly way and waits until it has.
+    ///
+    /// # Errors
+    /// When it does not stop within half a minute (it is then killed) or ends with a failure.
+    pub fn stop(mut self) -> Result<()> {
+        self.signal(Signal::SIGTERM)?;
+        let deadline = Instant::now() + STOP_LIMIT;
+        while Instant::now() < deadline {
+            if let Some(status) = self.child.try_wait().context("asking for a child")? {
+                if status.success() {
+                    return Ok(());
+                }
+                bail!("{} stopped with {status}:\n{}", self.name, tail(&self.log));
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        bail!("{} did not stop within {STOP_LIMIT:?}:\n{}", self.name, tail(&self.log))
+    }
+
+    fn signal(&self, signal: Signal) -> Result<()> {
+        let pid = i32::try_from(self.child.id()).context("a process id that is none")?;
+        kill(Pid::from_raw(pid), signal).with_context(|| format!("signalling {}", self.name))
+    }
+
+    fn wait_until_ready(&mut self, path: &str) -> Result<()> {
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting a runtime")?;
+        let deadline = Instant::now() + READY_LIMIT;
+        let mut last = String::from("nothing was answered");
+        while Instant::now() < deadline {
+            self.check_alive()?;
+            match runtime.block_on(async { Connection::open(self.address).await?.get(path).await }) {
+                Ok(answer) if answer.status.is_success() => return Ok(()),
+                Ok(answer) => last = format!("{}: {}", answer.status, String::from_utf8_lossy(&answer.body)),
+                Err(error) => last = format!("{error:#}"),
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        bail!("{} was not ready within {READY_LIMIT:?} ({last}):\n{}", self.name, tail(&self.log))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Both fail only when it has ended already, which is what is wanted.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A port of 127.0.0.1 that nobody listens on now.
+///
+/// # Errors
+/// When none is left.
+pub fn free_address() -> Result<SocketAddr> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("looking for a free port")?;
+    listener.local_addr().context("asking for the port")
+}
+
+/// A program that lies beside this one, as cargo builds them.
+///
+/// # Errors
+/// When it is not there.
+pub fn sibling(name: &str) -> Result<PathBuf> {
+    let own = std::env::current_exe().context("asking for the own path")?;
+    let found = own.with_file_name(name);
+    if !found.is_file() {
+        bail!("{name} is not beside {}: build it in the same profile first", own.display());
+    }
+    Ok(found)
+}
+
+fn tail(log: &Path) -> String {
+    let text =
+        fs::read(log).map_or_else(|error| error.to_string(), |bytes| String::from_utf8_lossy(&bytes).into_owned());
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_dies_shows_its_last_words() {
+        let logs = tempfile::tempdir().unwrap();
+        let mut command = Command::new("sh");
+        command.args(["-c", "echo no disk >&2; exit 3"]);
+        let failed = Server::start("dying", command, free_address().unwrap(), "/livez", logs.path());
+        let error = format!("{:#}", failed.err().unwrap());
+        assert!(error.contains("exit status: 3") && error.contains("no disk"), "{error}");
+    }
+
+    #[test]
+    fn a_dropped_server_is_gone() {
+        let logs = tempfile::tempdir().unwrap();
+        let child = Command::new("sleep").arg("60").spawn().unwrap();
+        let pid = Pid::from_raw(i32::try_from(child.id()).unwrap());
+        let address = free_address().unwrap();
+        drop(Server { name: "sleep".into(), child, address, log: logs.path().join("none") });
+        assert!(kill(pid, None).is_err(), "the process is still there");
+    }
+}
