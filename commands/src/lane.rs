@@ -202,7 +202,7 @@ impl<A: Aggregate> Lane<A> {
                 if *term != started.term {
                     return;
                 }
-                tracing::info!(%partition, term = %term, next = started.checkpoint.next, "owner started");
+                tracing::debug!(%partition, term = %term, next = started.checkpoint.next, "owner started");
                 metrics::counter!("lonja_terms_started_total", "topic" => A::TOPIC.name).increment(1);
                 let owner = Box::new(Owner::new(partition, started, *token));
                 self.places.insert(partition, Place::Running { owner, since: Instant::now() });

@@ -1,10 +1,10 @@
-//! Crash points and switched-off rules for fault tests. Without the feature `faults` every function here is empty.
+//! Crash points and switched-off rules for fault tests. Release builds have none: every function here is empty there.
 //!
 //! `LONJA_CRASH=before-append:20` kills the process with SIGKILL when it reaches that point for the 20th time.
 //! `LONJA_MUTANT=no-dedup` switches one rule off, to prove that a verifier notices.
 
 /// A place where a fault test may kill the process.
-#[cfg(feature = "faults")]
+#[cfg(debug_assertions)]
 pub fn crash_point(name: &str) {
     use std::sync::OnceLock;
     use std::sync::atomic::{AtomicU64, Ordering};
@@ -27,12 +27,12 @@ pub fn crash_point(name: &str) {
 }
 
 /// A place where a fault test may kill the process.
-#[cfg(not(feature = "faults"))]
+#[cfg(not(debug_assertions))]
 #[inline]
 pub fn crash_point(_name: &str) {}
 
 /// Whether the rule called `name` is switched off.
-#[cfg(feature = "faults")]
+#[cfg(debug_assertions)]
 #[must_use]
 pub fn mutant(name: &str) -> bool {
     use std::sync::OnceLock;
@@ -42,7 +42,7 @@ pub fn mutant(name: &str) -> bool {
 }
 
 /// Whether the rule called `name` is switched off.
-#[cfg(not(feature = "faults"))]
+#[cfg(not(debug_assertions))]
 #[inline]
 #[must_use]
 pub fn mutant(_name: &str) -> bool {
