@@ -34,6 +34,8 @@ struct Writer {
 }
 
 struct Reader {
+    /// Name of the record type that the schema is of.
+    record: &'static str,
     datum: GenericDatumReader<'static>,
     /// Whether the datum must be resolved to today's schema.
     resolve_to: Option<&'static Schema>,
@@ -166,19 +168,20 @@ impl Codec {
     }
 
     fn reader(&self, id: u32, record: &RecordType) -> Result<Arc<Reader>, CodecError> {
+        let mismatch = || CodecError::UnknownType(format!("{} with schema {id}", record.name));
         if let Some(reader) = self.readers.read().get(&id) {
-            return Ok(Arc::clone(reader));
+            return if reader.record == record.name { Ok(Arc::clone(reader)) } else { Err(mismatch()) };
         }
         let today = self.writers.get(record.name).ok_or_else(|| CodecError::UnknownType(record.name.to_owned()))?;
         let text = self.registry.schema(id).map_err(|source| CodecError::Schema { id, source })?;
         let written = Schema::parse_str(&text).map_err(|source| avro(record.name, source))?;
         if written.name().map(|name| name.fullname(None)).as_deref() != Some(record.name) {
-            return Err(CodecError::UnknownType(format!("{} with schema {id}", record.name)));
+            return Err(mismatch());
         }
         let same = written.canonical_form() == today.schema.canonical_form();
         let written: &'static Schema = Box::leak(Box::new(written));
         let datum = GenericDatumReader::builder(written).build().map_err(|source| avro(record.name, source))?;
-        let reader = Arc::new(Reader { datum, resolve_to: (!same).then_some(today.schema) });
+        let reader = Arc::new(Reader { record: record.name, datum, resolve_to: (!same).then_some(today.schema) });
         self.readers.write().insert(id, Arc::clone(&reader));
         Ok(reader)
     }
@@ -196,4 +199,57 @@ impl Writer {
 
 fn avro(record: &str, source: apache_avro::Error) -> CodecError {
     CodecError::Avro { record: record.to_owned(), source: Box::new(source) }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+
+    static TODAY: RecordType = RecordType {
+        name: "test.Sold",
+        schema: r#"{"type": "record", "name": "Sold", "namespace": "test", "fields": [
+            {"name": "channel", "type": "string", "default": "shop"},
+            {"name": "units", "type": "long"}
+        ]}"#,
+    };
+    const OLDER: &str = r#"{"type": "record", "name": "Sold", "namespace": "test", "fields": [
+        {"name": "units", "type": "int"},
+        {"name": "till", "type": "string"}
+    ]}"#;
+    static OTHER: RecordType = RecordType { name: "test.Lost", schema: "" };
+
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Sold {
+        channel: String,
+        units: i64,
+    }
+
+    fn codec(id: u32, schema: &'static str) -> Codec {
+        Codec {
+            registry: Registry::Local(HashMap::from([(id, schema)])),
+            writers: HashMap::from([(TODAY.name, Writer::new(&TODAY).unwrap())]),
+            readers: RwLock::default(),
+        }
+    }
+
+    #[test]
+    fn a_record_of_an_older_schema_is_read_with_todays() {
+        let older = codec(7, OLDER);
+        // Confluent's framing, then 21 as an int and "A1" as a string.
+        let payload = b"\0\0\0\0\x07\x2a\x04A1";
+        for _ in 0..2 {
+            let sold: Sold = older.decode(&TODAY, payload).unwrap();
+            assert_eq!(sold, Sold { channel: "shop".into(), units: 21 });
+        }
+    }
+
+    #[test]
+    fn a_schema_is_not_read_as_another_record_type() {
+        let codec = codec(7, TODAY.schema);
+        let payload = b"\0\0\0\0\x07\x06web\x2a";
+        assert_eq!(codec.decode::<Sold>(&TODAY, payload).unwrap(), Sold { channel: "web".into(), units: 21 });
+        assert!(matches!(codec.decode::<Sold>(&OTHER, payload), Err(CodecError::UnknownType(_))));
+    }
 }

@@ -1,10 +1,13 @@
 //! Where schemas have their ids from: a schema registry, or this build itself.
 
+pub mod apply;
+pub mod compatibility;
+
 use std::collections::HashMap;
 
 use apache_avro::Schema;
 use schema_registry_converter::async_impl::schema_registry::{
-    SrSettings, get_all_versions, get_schema_by_id, get_schema_by_subject_and_version,
+    SrSettings, get_schema_by_id, get_schema_by_subject_and_version,
 };
 use schema_registry_converter::error::SRCError;
 use sha2::{Digest, Sha256};
@@ -42,6 +45,14 @@ pub enum RegistryError {
         /// Why.
         #[source]
         source: SRCError,
+    },
+    /// What is registered is not a schema.
+    #[error("what is registered as {subject} cannot be used: {detail}")]
+    Unusable {
+        /// The subject.
+        subject: String,
+        /// Why not.
+        detail: String,
     },
     /// A schema of this build is not registered.
     #[error("schema {0} of this build is not registered; run `lonja schemas apply`")]
@@ -84,11 +95,13 @@ impl Registry {
     /// # Errors
     /// When it does not answer, or a schema is not registered.
     pub async fn connect(url: &str, prefix: &str) -> Result<(Self, Ids), RegistryError> {
+        let url = url.trim_end_matches('/');
         let settings = SrSettings::new(url.to_owned());
+        let client = reqwest::Client::new();
         let mut ids = Ids::new();
         for topic in topics::ALL {
             for record in topic.records {
-                let id = find(&settings, &subject(prefix, topic, record), record).await?;
+                let id = find(&client, url, &settings, &subject(prefix, topic, record), record).await?;
                 ids.insert((topic.name, record.name), id);
             }
         }
@@ -107,20 +120,50 @@ impl Registry {
     }
 }
 
-async fn find(settings: &SrSettings, subject: &str, record: &RecordType) -> Result<u32, RegistryError> {
-    let failed = |source| RegistryError::Remote { what: subject.to_owned(), source };
-    let missing = || RegistryError::NotRegistered(subject.to_owned());
+async fn find(
+    client: &reqwest::Client,
+    url: &str,
+    settings: &SrSettings,
+    subject: &str,
+    record: &RecordType,
+) -> Result<u32, RegistryError> {
     let canonical = |text: &str| Schema::parse_str(text).map(|schema| schema.canonical_form()).ok();
     let ours = canonical(record.schema);
-    let versions = get_all_versions(settings, subject.to_owned()).await;
-    let versions = versions.map_err(|error| if error.retriable { failed(error) } else { missing() })?;
-    for version in versions.into_iter().rev() {
-        let found = get_schema_by_subject_and_version(settings, subject, Some(version)).await.map_err(failed)?;
+    for version in versions(client, url, subject).await?.into_iter().rev() {
+        let found = get_schema_by_subject_and_version(settings, subject, Some(version)).await;
+        let found = found.map_err(|source| RegistryError::Remote { what: subject.to_owned(), source })?;
         if canonical(&found.schema) == ours {
             return Ok(found.id);
         }
     }
-    Err(missing())
+    Err(RegistryError::NotRegistered(subject.to_owned()))
+}
+
+/// The versions of a subject, the oldest first; none where there is no such subject. (`schema_registry_converter` does
+/// not tell that from other refusals.)
+async fn versions(client: &reqwest::Client, url: &str, subject: &str) -> Result<Vec<u32>, RegistryError> {
+    let failed = |error| remote(subject, "asking for its versions", &error);
+    let answer = client.get(format!("{url}/subjects/{subject}/versions")).send().await.map_err(failed)?;
+    if answer.status() == reqwest::StatusCode::NOT_FOUND {
+        return Ok(Vec::new());
+    }
+    // Some registries say `null` for an empty list.
+    let versions: Option<Vec<u32>> = answer.error_for_status().map_err(failed)?.json().await.map_err(failed)?;
+    let mut versions = versions.unwrap_or_default();
+    versions.sort_unstable();
+    Ok(versions)
+}
+
+fn remote(subject: &str, doing: &str, error: &reqwest::Error) -> RegistryError {
+    let transient = error.status().is_none_or(|status| status.is_server_error());
+    let source = SRCError::new(&format!("{doing} failed"), Some(describe(error)), transient);
+    RegistryError::Remote { what: subject.to_owned(), source }
+}
+
+/// With the causes, of which `reqwest` shows none by itself.
+fn describe(error: &reqwest::Error) -> String {
+    let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 /// Asks on a thread of its own: callers are lanes without a runtime as well as tasks inside one.
