@@ -100,8 +100,7 @@ impl Codec {
     /// Never: the schemas of this build are tested.
     #[must_use]
     pub fn local() -> Self {
-        Self::new(Registry::local(), |topic, record| Registry::local_id(topic, record))
-            .expect("the schemas of this build parse")
+        Self::new(Registry::local(), Registry::local_id).expect("the schemas of this build parse")
     }
 
     /// A codec that writes with the ids of the registry at `url`, where subjects have the topics' names on the brokers:

@@ -1,5 +1,7 @@
 //! Against a real schema registry, at `LONJA_REGISTRY`. Each test has subjects of its own.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use lonja_schemas::registry::apply::{LEVEL, SchemasError, apply, check};
 use lonja_schemas::registry::subject;
 use lonja_schemas::topics::{ALL, ORDER, ORDER_PLACED, RecordType, TERM_STARTED, Topic};

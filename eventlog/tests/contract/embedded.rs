@@ -29,7 +29,7 @@ fn child(test: &str, dir: &Path) -> Command {
 
 /// What a child appends under `token`: some small, some large.
 fn payload(token: u64) -> Bytes {
-    let length = if token % 97 == 0 { 40_000 } else { 8 + usize::try_from(token * 31 % 700).unwrap() };
+    let length = if token.is_multiple_of(97) { 40_000 } else { 8 + usize::try_from(token * 31 % 700).unwrap() };
     token.to_be_bytes().into_iter().cycle().take(length).collect()
 }
 

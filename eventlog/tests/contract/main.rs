@@ -3,6 +3,8 @@
 //!
 //! The Kafka half needs a broker at `LONJA_KAFKA` and fails without one.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod embedded;
 mod folding;
 mod homes;
