@@ -7,10 +7,13 @@
 pub mod baskets;
 pub mod bench;
 pub mod closed_loop;
+pub mod history;
 pub mod http;
+pub mod load;
 pub mod log_reader;
 pub mod lonja;
 pub mod machine;
+pub mod mix;
 pub mod order_body;
 pub mod process;
 pub mod python;
@@ -19,3 +22,4 @@ pub mod sell;
 pub mod stack;
 pub mod stores;
 pub mod tables;
+pub mod verify;

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use lonja_workload::{baskets, bench, sell};
+use lonja_workload::{baskets, bench, load, sell, verify};
 
 /// Load, benches and checks for Lonja.
 #[derive(Parser)]
@@ -20,6 +20,10 @@ enum Command {
     Data(Data),
     /// Send real baskets to the real stack, then check that log, stores and input say the same
     Sell(sell::Args),
+    /// Send a mix of commands while others break things, and record a history
+    Load(load::Args),
+    /// Judge a history against the log and the stores
+    Verify(verify::Args),
     /// Measure
     #[command(subcommand)]
     Bench(bench::Command),
@@ -38,6 +42,8 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Data(Data::Baskets(args)) => baskets::run(&args),
         Command::Sell(args) => sell::run(&args),
+        Command::Load(args) => load::run(&args),
+        Command::Verify(args) => verify::run(&args),
         Command::Bench(command) => bench::run(&command),
         Command::Ceiling(args) => bench::ceiling::serve(&args),
     };
