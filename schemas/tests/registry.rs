@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::ops::Deref;
+
 use lonja_schemas::registry::apply::{LEVEL, SchemasError, apply, check};
 use lonja_schemas::registry::subject;
 use lonja_schemas::topics::{ALL, ORDER, ORDER_PLACED, RecordType, TERM_STARTED, Topic};
@@ -13,8 +15,36 @@ fn url() -> String {
     std::env::var("LONJA_REGISTRY").expect("LONJA_REGISTRY names the schema registry to test with")
 }
 
-fn prefix() -> String {
-    format!("t{}.", Uuid::new_v4().simple())
+/// Subjects of a test's own; they go with it.
+struct Prefix(String);
+
+fn prefix() -> Prefix {
+    Prefix(format!("t{}.", Uuid::new_v4().simple()))
+}
+
+impl Deref for Prefix {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Drop for Prefix {
+    fn drop(&mut self) {
+        let subjects: Vec<String> =
+            ALL.iter().flat_map(|topic| topic.records.iter().map(|record| subject(self, topic, record))).collect();
+        // A runtime cannot be waited for on a thread of another one.
+        let deleting = std::thread::spawn(move || {
+            tokio::runtime::Runtime::new().unwrap().block_on(async {
+                for (subject, permanent) in subjects.iter().flat_map(|subject| [(subject, false), (subject, true)]) {
+                    let url = format!("{}/subjects/{subject}?permanent={permanent}", url());
+                    reqwest::Client::new().delete(url).send().await.unwrap();
+                }
+            });
+        });
+        assert!(deleting.join().is_ok() || std::thread::panicking(), "deleting the subjects of a test failed");
+    }
 }
 
 /// Registers a schema as somebody else did, before us.
@@ -63,7 +93,7 @@ async fn applying_twice_changes_nothing_the_second_time() {
         .unwrap();
     assert_eq!(level["compatibilityLevel"], LEVEL);
     let line = second.to_string();
-    assert!(line.starts_with(&format!("{prefix}order.events-lonja.order.OrderPlaced: unchanged (id ")), "{line}");
+    assert!(line.starts_with(&format!("{}order.events-lonja.order.OrderPlaced: unchanged (id ", &*prefix)), "{line}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -107,7 +137,7 @@ async fn refused(earlier: &[Value]) -> String {
     let stock = subject(&prefix, ALL[1], &ALL[1].records[0]);
     let untouched = reqwest::get(format!("{url}/subjects/{stock}/versions")).await.unwrap();
     assert_eq!(untouched.status(), 404, "nothing is registered when anything is refused");
-    error.to_string().replace(&prefix, "")
+    error.to_string().replace(&*prefix, "")
 }
 
 #[tokio::test]

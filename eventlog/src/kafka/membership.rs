@@ -91,7 +91,7 @@ fn stay(consumer: &BaseConsumer<Member>, leaving: &AtomicBool) {
                 consumer.context().revoked(held);
                 return;
             }
-            Some(Err(error)) => tracing::warn!(%error, "group membership"),
+            Some(Err(error)) => logging::error(&error, "group membership"),
         }
     }
 }

@@ -14,7 +14,7 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use schemas::{Headers, Topic};
 
 use super::elsewhere::DroppedElsewhere;
-use super::logging::Quiet;
+use super::logging::{Quiet, is_outage};
 use super::{Settings, number, unavailable};
 use crate::{LogError, Partition, Reader, Record, Stored, header_names};
 
@@ -81,17 +81,14 @@ impl KafkaReader {
 
     /// What to say after an error of the client, which may have come amid records.
     fn after(&mut self, error: &KafkaError, batch: Vec<Stored>) -> Result<Vec<Stored>, LogError> {
-        use RDKafkaErrorCode::{AllBrokersDown, AutoOffsetReset, BrokerTransportFailure, OperationTimedOut, Resolve};
-        let code = error.rdkafka_error_code();
-        // It goes on by itself when the brokers are back; other errors may have stopped a partition.
-        let goes_on = matches!(code, Some(AllBrokersDown | BrokerTransportFailure | OperationTimedOut | Resolve));
-        self.stopped = !goes_on;
+        // Any other error may have stopped a partition.
+        self.stopped = !is_outage(error);
         if !batch.is_empty() {
             tracing::debug!(%error, "reading will go on");
             return Ok(batch);
         }
-        match code {
-            Some(AutoOffsetReset) => Err(self.out_of_range(error)),
+        match error.rdkafka_error_code() {
+            Some(RDKafkaErrorCode::AutoOffsetReset) => Err(self.out_of_range(error)),
             _ => Err(unavailable("reading", error)),
         }
     }

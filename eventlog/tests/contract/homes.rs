@@ -3,12 +3,14 @@
 use std::cell::RefCell;
 use std::time::Duration;
 
+use futures::executor::block_on;
 use lonja_eventlog::EventLog;
 use lonja_eventlog::embedded::EmbeddedLog;
 use lonja_eventlog::kafka::{KafkaLog, Settings};
-use rdkafka::admin::{AdminClient, AdminOptions};
+use rdkafka::admin::{AdminClient, AdminOptions, TopicResult};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
+use rdkafka::error::KafkaResult;
 use schemas::topics::ALL;
 use tempfile::TempDir;
 use uuid::Uuid;
@@ -70,11 +72,11 @@ impl Cluster {
         ClientConfig::new().set("bootstrap.servers", Self::brokers()).create().unwrap()
     }
 
-    pub fn delete_topics(&self) {
+    fn delete_topics(&self) -> KafkaResult<Vec<TopicResult>> {
         let names: Vec<String> = ALL.iter().map(|topic| format!("{}{}", self.prefix, topic.name)).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(10)));
-        futures::executor::block_on(Self::admin().delete_topics(&names, &options)).unwrap();
+        block_on(Self::admin().delete_topics(&names, &options))
     }
 }
 
@@ -84,14 +86,14 @@ impl Home for Cluster {
     }
 
     fn replace(&self) {
-        self.delete_topics();
+        self.delete_topics().unwrap();
         // A topic is gone a moment after its deletion was agreed on.
         for _ in 0..50 {
             match self.connect().apply_topics(1) {
                 Ok(report) if report.created.len() == ALL.len() => return,
                 Ok(_) | Err(_) => std::thread::sleep(Duration::from_millis(100)),
             }
-            self.delete_topics();
+            self.delete_topics().unwrap();
         }
         panic!("the topics cannot be made again");
     }
@@ -99,8 +101,7 @@ impl Home for Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        if !std::thread::panicking() {
-            self.delete_topics();
-        }
+        let deleted = self.delete_topics();
+        assert!(deleted.is_ok() || std::thread::panicking(), "{deleted:?}");
     }
 }
