@@ -1,7 +1,9 @@
-//! The project's own commands: `cargo xtask stack …` runs the real servers, `cargo xtask test` runs every test against them.
+//! The project's own commands: `cargo xtask stack …` runs the real servers, `cargo xtask test` runs every test against them,
+//! `cargo xtask data|sell|bench` proves and measures.
 
 mod exec;
 mod progress;
+mod proof;
 mod stack;
 mod test;
 
@@ -22,12 +24,21 @@ enum Command {
     Stack(stack::cli::Args),
     /// Build everything, start the servers on clean data, run every test, stop them; ends with `N passed, M failed`
     Test(test::Args),
+    /// Fetch data: `data baskets`
+    Data(proof::Args),
+    /// Sell real baskets on the real stack, then check log, stores and input against each other
+    Sell(proof::Args),
+    /// Measure: `bench commands`, `bench replay`
+    Bench(proof::Args),
 }
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Stack(args) => stack::cli::run(args).map(|()| ExitCode::SUCCESS),
         Command::Test(args) => test::run(&args),
+        Command::Data(args) => proof::run("data", &args).map(|()| ExitCode::SUCCESS),
+        Command::Sell(args) => proof::run("sell", &args).map(|()| ExitCode::SUCCESS),
+        Command::Bench(args) => proof::run("bench", &args).map(|()| ExitCode::SUCCESS),
     };
     // Not by returning the error: with backtraces switched on, as for tests, thirty lines of them would hide the message.
     result.unwrap_or_else(|error| {

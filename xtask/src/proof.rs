@@ -1,0 +1,55 @@
+//! `cargo xtask data|sell|bench`: builds the proof tools in release, starts the `dev` stack, and hands over to `workload`,
+//! which has the arguments and their help.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::stack::Instance;
+
+/// Arguments for `workload`; `--help` lists them.
+#[derive(clap::Args)]
+#[command(disable_help_flag = true)]
+pub struct Args {
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    rest: Vec<String>,
+}
+
+/// Runs `workload VERB …` on the `dev` stack.
+///
+/// # Errors
+/// When something does not build or start, or the verb fails.
+pub fn run(verb: &str, args: &Args) -> Result<()> {
+    build(&["--package", "lonja", "--package", "lonja-workload", "--bins"])?;
+    let urls = Instance::load("dev")?.up()?;
+    let mut command = Command::new(target()?.join("release").join("workload"));
+    command.arg(verb).args(&args.rest).envs(urls.variables());
+    if verb == "bench" {
+        // The peer has a lock file, so a target directory, of its own.
+        let peer = target()?.join("peer");
+        let peer_dir = peer.to_str().context("the target directory's name is not text")?;
+        build(&["--manifest-path", "bench/cqrs-es/Cargo.toml", "--target-dir", peer_dir])?;
+        command.env("LONJA_PEER_BIN", peer.join("release").join("cqrs-es-peer"));
+    }
+    let status = command.status().context("starting workload")?;
+    if !status.success() {
+        bail!("workload {verb} ended with {status}");
+    }
+    Ok(())
+}
+
+fn build(arguments: &[&str]) -> Result<()> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let status = Command::new(cargo).args(["build", "--release"]).args(arguments).status().context("starting cargo")?;
+    if !status.success() {
+        bail!("building ended with {status}");
+    }
+    Ok(())
+}
+
+/// The directory above the profile in which this program lies.
+fn target() -> Result<PathBuf> {
+    let own = std::env::current_exe().context("asking for the own path")?;
+    own.ancestors().nth(2).map(PathBuf::from).context("this program does not lie in a target directory")
+}
