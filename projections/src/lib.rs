@@ -3,15 +3,21 @@
 //! [`view`], [`store`], [`stores`], [`projector`] and [`progress`] are the engine and know no shop; [`views`] is the
 //! shop's table of views; [`compose`] puts both together.
 
+pub mod compose;
 mod fold;
+mod lag;
+pub mod layout;
 pub mod metrics;
 pub mod progress;
 pub mod projector;
 pub mod store;
 pub mod stores;
+pub mod verify;
 pub mod view;
 pub mod views;
 
+pub use compose::{Projections, start};
 pub use progress::{NotYet, Progress, ViewState};
 pub use store::StoreError;
+pub use stores::{Stores, StoresConfig};
 pub use views::Views;

@@ -5,6 +5,7 @@ use std::future::Future;
 
 use eventlog::{Checkpoint, Partition};
 
+pub use crate::stores::Placed;
 use crate::view::View;
 
 /// Keeps the rows and checkpoints of one view.
@@ -127,19 +128,4 @@ pub enum StoreError {
         #[source]
         source: Source,
     },
-}
-
-/// A view's home: memory, or its server.
-#[derive(Clone)]
-pub enum Placed<V: crate::stores::memory::MemoryView> {
-    /// In this process.
-    Memory(crate::stores::memory::MemoryStore<V>),
-}
-
-impl<V: crate::stores::memory::MemoryView> Placed<V> {
-    pub(crate) async fn load(&self, keys: &[V::Key]) -> Result<Vec<V>, StoreError> {
-        match self {
-            Self::Memory(store) => store.load(keys).await,
-        }
-    }
 }

@@ -1,3 +1,122 @@
-//! The stores.
+//! The stores, and where a view finds its own.
 
 pub mod memory;
+pub mod mongo;
+pub mod mysql;
+pub mod postgres;
+
+use std::collections::BTreeMap;
+
+use eventlog::{Checkpoint, Partition};
+use mongodb::Database;
+use schemas::topics;
+use sqlx::{MySqlPool, PgPool};
+
+use self::memory::{MemoryStore, MemoryView};
+use crate::store::{Checkpoints, Commit, Snapshot, Store, StoreError};
+use crate::view::View;
+
+/// Where the stores are. A view whose store is not given lives in memory.
+#[derive(Debug, Clone, Default)]
+pub struct StoresConfig {
+    /// `postgres://…`.
+    pub postgres: Option<String>,
+    /// `mysql://…`, of MySQL 8 or MariaDB 10.6 and later.
+    pub mysql: Option<String>,
+    /// `mongodb://…`, of a replica set; the path names the database (`lonja` without).
+    pub mongo: Option<String>,
+}
+
+/// Connections to the stores that are configured. They are made when first used: a store that is down is no obstacle
+/// to a start.
+#[derive(Clone, Default)]
+pub struct Stores {
+    /// PostgreSQL.
+    pub postgres: Option<PgPool>,
+    /// MySQL or MariaDB.
+    pub mysql: Option<MySqlPool>,
+    /// MongoDB.
+    pub mongo: Option<Database>,
+}
+
+impl Stores {
+    /// Reads the addresses; connects to nothing yet.
+    ///
+    /// # Errors
+    /// When an address is not one.
+    pub async fn new(config: &StoresConfig) -> Result<Self, StoreError> {
+        let mongo = match &config.mongo {
+            Some(url) => Some(mongo::connect(url).await?),
+            None => None,
+        };
+        Ok(Self {
+            postgres: config.postgres.as_deref().map(postgres::connect).transpose()?,
+            mysql: config.mysql.as_deref().map(mysql::connect).transpose()?,
+            mongo,
+        })
+    }
+}
+
+/// A store on a server.
+pub trait ServerStore<V: View>: Store<V> {
+    /// The store of `V` among `stores`, if it is configured.
+    fn among(stores: &Stores) -> Option<Self>;
+}
+
+/// A view's home: its server, or memory where that is not configured.
+#[derive(Clone)]
+pub enum Placed<V: MemoryView, S> {
+    /// In this process.
+    Memory(MemoryStore<V>),
+    /// On its server.
+    Server(S),
+}
+
+impl<V: MemoryView, S: ServerStore<V>> Placed<V, S> {
+    /// The home of `V` among `stores`.
+    #[must_use]
+    pub fn among(stores: &Stores) -> Self {
+        S::among(stores).map_or_else(|| Self::Memory(MemoryStore::default()), Self::Server)
+    }
+}
+
+impl<V: MemoryView, S: Store<V>> Store<V> for Placed<V, S> {
+    async fn open(&self) -> Result<Checkpoints, StoreError> {
+        match self {
+            Self::Memory(store) => store.open().await,
+            Self::Server(store) => store.open().await,
+        }
+    }
+
+    async fn load(&self, keys: &[V::Key]) -> Result<Vec<V>, StoreError> {
+        match self {
+            Self::Memory(store) => store.load(keys).await,
+            Self::Server(store) => store.load(keys).await,
+        }
+    }
+
+    async fn commit(&self, commit: &Commit<V>) -> Result<(), StoreError> {
+        match self {
+            Self::Memory(store) => store.commit(commit).await,
+            Self::Server(store) => store.commit(commit).await,
+        }
+    }
+
+    async fn snapshot(&self) -> Result<Snapshot<V>, StoreError> {
+        match self {
+            Self::Memory(store) => store.snapshot().await,
+            Self::Server(store) => store.snapshot().await,
+        }
+    }
+}
+
+/// A checkpoint as a store keeps it, with what it belongs to. One that never moved counts for nothing.
+fn checkpoint_of<V: View>(topic: &str, number: i32, checkpoint: Checkpoint) -> Option<(Partition, Checkpoint)> {
+    let topic = topics::by_name(topic).filter(|topic| V::TOPICS.contains(topic))?;
+    let partition = Partition { topic, number: u32::try_from(number).ok()? };
+    (checkpoint.next > 0).then_some((partition, checkpoint))
+}
+
+fn by_key<V: View>(rows: Vec<V>) -> BTreeMap<V::Key, V> {
+    rows.into_iter().map(|row| (row.key(), row)).collect()
+}

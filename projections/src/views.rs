@@ -7,11 +7,19 @@ pub mod order_detail;
 pub mod order_list;
 pub mod stock_level;
 
+use std::future::Future;
+
+use domain::money::{Money, parse_currency};
 use domain::order::OrderEvent;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::store::Placed;
+use crate::store::Store;
+use crate::stores::mongo::{Indexed, MongoStore};
+use crate::stores::mysql::MysqlStore;
+use crate::stores::postgres::PostgresStore;
+use crate::stores::{Placed, Stores};
+use crate::view::View;
 
 pub use activity_feed::{Activities, Activity, Datum};
 pub use order_detail::{OrderDetail, OrderDetails, OrderLine};
@@ -19,23 +27,59 @@ pub use order_list::{OrderCursor, OrderLists, OrderSummary};
 pub use stock_level::{StockLevel, StockLevels};
 
 /// A view that lives in PostgreSQL, or in memory where there is none.
-pub type InPostgres<V> = Placed<V>;
+pub type InPostgres<V> = Placed<V, PostgresStore<V>>;
 /// A view that lives in MySQL or MariaDB, or in memory where there is none.
-pub type InMysql<V> = Placed<V>;
+pub type InMysql<V> = Placed<V, MysqlStore<V>>;
 /// A view that lives in MongoDB, or in memory where there is none.
-pub type InMongo<V> = Placed<V>;
+pub type InMongo<V> = Placed<V, MongoStore<V>>;
 
-/// Finders of every view. Clones share.
-#[derive(Clone)]
-pub struct Views {
-    /// `order_detail`.
-    pub order_details: OrderDetails,
-    /// `order_list`.
-    pub order_lists: OrderLists,
-    /// `stock_level`.
-    pub stock_levels: StockLevels,
-    /// `activity_feed`.
-    pub activities: Activities,
+macro_rules! table {
+    ($($(#[$doc:meta])* $name:ident: $row:ty => $home:ident,)*) => {
+        /// Finders of every view. Clones share.
+        #[derive(Clone)]
+        pub struct Views {
+            $($(#[$doc])* pub $name: $home<$row>,)*
+        }
+
+        impl Views {
+            /// Each view in its home among `stores`.
+            #[must_use]
+            pub fn among(stores: &Stores) -> Self {
+                Self { $($name: Placed::among(stores),)* }
+            }
+
+            /// Does the same to each view, in the order of the table.
+            pub async fn each<D: ToEach>(&self, deed: &D) -> Vec<D::Outcome> {
+                vec![$(deed.to(&self.$name).await,)*]
+            }
+        }
+    };
+}
+
+table! {
+    /// Orders by id: `order_detail`.
+    order_details: OrderDetail => InPostgres,
+    /// Orders by customer: `order_list`.
+    order_lists: OrderSummary => InPostgres,
+    /// Stock by SKU: `stock_level`.
+    stock_levels: StockLevel => InMysql,
+    /// What happened, by subject: `activity_feed`.
+    activities: Activity => InMongo,
+}
+
+/// The collections in MongoDB, for the step that makes them.
+#[must_use]
+pub fn in_mongo() -> Vec<Indexed> {
+    vec![Indexed::of::<Activity>()]
+}
+
+/// Something that is done to each view, whatever its row and store.
+pub trait ToEach {
+    /// What comes of it.
+    type Outcome;
+
+    /// Does it to the view that lives in `store`.
+    fn to<V: View, S: Store<V>>(&self, store: &S) -> impl Future<Output = Self::Outcome> + Send;
 }
 
 /// Where an order stands.
@@ -46,6 +90,34 @@ pub enum OrderStatus {
     Placed,
     /// Cancelled for good.
     Cancelled,
+}
+
+impl OrderStatus {
+    /// Its name, as clients and stores know it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Placed => "placed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
+    fn parse(text: &str) -> Result<Self, InvalidRow> {
+        [Self::Placed, Self::Cancelled]
+            .into_iter()
+            .find(|status| status.as_str() == text)
+            .ok_or_else(|| InvalidRow(format!("{text:?} is no status of an order")))
+    }
+}
+
+/// A store holds a row that cannot be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+struct InvalidRow(String);
+
+fn money(amount: i64, currency: &str) -> Result<Money, InvalidRow> {
+    let currency = parse_currency(currency).map_err(|_| InvalidRow(format!("{currency:?} is no currency")))?;
+    Ok(Money { amount, currency })
 }
 
 /// Some rows of a list.

@@ -9,6 +9,10 @@ use domain::Timestamp;
 use domain::order::{Order, OrderEvent};
 use domain::stock::{StockEvent, StockItem};
 use eventlog::{Admitted, Partition};
+use futures::TryStreamExt;
+use mongodb::IndexModel;
+use mongodb::bson::{self, Bson, Document, doc};
+use mongodb::options::IndexOptions;
 use schemas::{Codec, CodecError, Envelope, Topic, topics};
 use serde::Serialize;
 use uuid::Uuid;
@@ -16,6 +20,7 @@ use uuid::Uuid;
 use super::Page;
 use crate::store::StoreError;
 use crate::stores::memory::{MemoryStore, MemoryView};
+use crate::stores::mongo::{MongoStore, MongoView, ReadError};
 use crate::view::{Recorded, View, recorded};
 
 /// One thing that happened.
@@ -138,6 +143,69 @@ fn of_stock(event: &StockEvent) -> Gist {
     vec![what, ("quantity", Datum::Number(quantity.into())), ("available_after", (*available).into())]
 }
 
+impl MongoView for Activity {
+    fn id(key: &Uuid) -> Bson {
+        bson::Uuid::from_bytes(key.into_bytes()).into()
+    }
+
+    fn document(&self) -> Document {
+        let data: Document = self.data.iter().map(|(name, datum)| (name.clone(), datum.into())).collect();
+        doc! {
+            "_id": Self::id(&self.id),
+            "subject": &self.subject,
+            "type": &self.kind,
+            "at": bson::DateTime::from_millis(self.at.0),
+            "version": self.version.cast_signed(),
+            "topic": &self.topic,
+            "partition": i64::from(self.partition),
+            "offset": self.offset.cast_signed(),
+            "data": data,
+        }
+    }
+
+    fn read(document: &Document) -> Result<Self, ReadError> {
+        let Some(Bson::Binary(id)) = document.get("_id") else { return Err(ReadError::Value("_id")) };
+        let data = document.get_document("data")?.iter();
+        Ok(Self {
+            id: Uuid::from_bytes(id.to_uuid()?.bytes()),
+            subject: document.get_str("subject")?.to_owned(),
+            kind: document.get_str("type")?.to_owned(),
+            at: Timestamp(document.get_datetime("at")?.timestamp_millis()),
+            version: document.get_i64("version")?.cast_unsigned(),
+            topic: document.get_str("topic")?.to_owned(),
+            partition: u32::try_from(document.get_i64("partition")?).map_err(|_| ReadError::Value("partition"))?,
+            offset: document.get_i64("offset")?.cast_unsigned(),
+            data: data.map(|(name, value)| Ok((name.clone(), value.try_into()?))).collect::<Result<_, ReadError>>()?,
+        })
+    }
+
+    fn indexes() -> Vec<IndexModel> {
+        let by_subject = IndexOptions::builder().name("by_subject".to_owned()).build();
+        vec![IndexModel::builder().keys(doc! { "subject": 1, "offset": -1 }).options(by_subject).build()]
+    }
+}
+
+impl From<&Datum> for Bson {
+    fn from(datum: &Datum) -> Self {
+        match datum {
+            Datum::Number(number) => Self::Int64(*number),
+            Datum::Text(text) => Self::String(text.clone()),
+        }
+    }
+}
+
+impl TryFrom<&Bson> for Datum {
+    type Error = ReadError;
+
+    fn try_from(value: &Bson) -> Result<Self, ReadError> {
+        match value {
+            Bson::Int64(number) => Ok(Self::Number(*number)),
+            Bson::String(text) => Ok(Self::Text(text.clone())),
+            _ => Err(ReadError::Value("data")),
+        }
+    }
+}
+
 impl MemoryView for Activity {
     type Index = (String, Reverse<u64>);
 
@@ -162,6 +230,7 @@ impl Activities {
     ) -> Result<Page<Activity, u64>, StoreError> {
         let rows = match self {
             Self::Memory(store) => in_memory(store, subject, limit + 1, after),
+            Self::Server(store) => in_mongo(store, subject, limit + 1, after).await?,
         };
         Ok(Page::cut(rows, limit, |row| row.offset))
     }
@@ -171,6 +240,22 @@ fn in_memory(store: &MemoryStore<Activity>, subject: &str, limit: usize, after: 
     let place = |offset| (subject.to_owned(), Reverse(offset));
     let from = after.map_or_else(|| Bound::Included(place(u64::MAX)), |offset| Bound::Excluded(place(offset)));
     store.range(from, Bound::Included(place(0)), limit)
+}
+
+async fn in_mongo(
+    store: &MongoStore<Activity>,
+    subject: &str,
+    limit: usize,
+    after: Option<u64>,
+) -> Result<Vec<Activity>, StoreError> {
+    let mut filter = doc! { "subject": subject };
+    if let Some(offset) = after {
+        filter.insert("offset", doc! { "$lt": offset.cast_signed() });
+    }
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let rows = store.rows();
+    let found = async { rows.find(filter).sort(doc! { "offset": -1 }).limit(limit).await?.try_collect().await };
+    MongoStore::found(found.await)
 }
 
 #[cfg(test)]

@@ -6,11 +6,16 @@ use domain::order::{Line, Order, OrderEvent};
 use eventlog::Admitted;
 use schemas::{Codec, CodecError, Topic, topics};
 use serde::{Deserialize, Serialize};
+use sqlx::error::BoxDynError;
+use sqlx::postgres::{PgArguments, PgRow};
+use sqlx::types::Json;
+use sqlx::{Arguments, Row};
 use uuid::Uuid;
 
 use super::OrderStatus;
 use crate::store::{Store, StoreError};
 use crate::stores::memory::MemoryView;
+use crate::stores::postgres::{PostgresView, column};
 use crate::view::{Recorded, View, recorded};
 
 /// An order.
@@ -87,6 +92,43 @@ impl View for OrderDetail {
             }),
             OrderEvent::OrderCancelled { .. } => Some(Self { status: OrderStatus::Cancelled, version, ..row? }),
         }
+    }
+}
+
+impl PostgresView for OrderDetail {
+    const COLUMNS: &'static [(&'static str, &'static str)] = &[
+        ("id", "uuid"),
+        ("customer_id", "text"),
+        ("status", "text"),
+        ("lines", "jsonb"),
+        ("total_amount", "bigint"),
+        ("currency", "text"),
+        ("placed_at", "bigint"),
+        ("version", "bigint"),
+    ];
+
+    fn bind(rows: &[Self], to: &mut PgArguments) -> Result<(), BoxDynError> {
+        to.add(column(rows, |row| row.id))?;
+        to.add(column(rows, |row| row.customer_id.as_str()))?;
+        to.add(column(rows, |row| row.status.as_str()))?;
+        to.add(column(rows, |row| Json(&row.lines)))?;
+        to.add(column(rows, |row| row.total.amount))?;
+        to.add(column(rows, |row| row.total.currency.code()))?;
+        to.add(column(rows, |row| row.placed_at.0))?;
+        to.add(column(rows, |row| row.version.cast_signed()))
+    }
+
+    fn read(row: &PgRow) -> Result<Self, sqlx::Error> {
+        let odd = |invalid: super::InvalidRow| sqlx::Error::Decode(invalid.into());
+        Ok(Self {
+            id: row.try_get("id")?,
+            customer_id: row.try_get("customer_id")?,
+            status: OrderStatus::parse(row.try_get("status")?).map_err(odd)?,
+            lines: row.try_get::<Json<_>, _>("lines")?.0,
+            total: super::money(row.try_get("total_amount")?, row.try_get("currency")?).map_err(odd)?,
+            placed_at: Timestamp(row.try_get("placed_at")?),
+            version: row.try_get::<i64, _>("version")?.cast_unsigned(),
+        })
     }
 }
 

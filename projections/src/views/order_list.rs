@@ -12,11 +12,15 @@ use domain::order::{Order, OrderEvent};
 use eventlog::Admitted;
 use schemas::{Codec, CodecError, Topic, topics};
 use serde::Serialize;
+use sqlx::error::BoxDynError;
+use sqlx::postgres::{PgArguments, PgRow};
+use sqlx::{Arguments, Row};
 use uuid::Uuid;
 
 use super::{OrderStatus, Page};
 use crate::store::StoreError;
 use crate::stores::memory::{MemoryStore, MemoryView};
+use crate::stores::postgres::{PostgresStore, PostgresView, column};
 use crate::view::{Recorded, View, recorded};
 
 /// An order in a list.
@@ -76,6 +80,40 @@ impl View for OrderSummary {
     }
 }
 
+impl PostgresView for OrderSummary {
+    const COLUMNS: &'static [(&'static str, &'static str)] = &[
+        ("id", "uuid"),
+        ("customer_id", "text"),
+        ("status", "text"),
+        ("total_amount", "bigint"),
+        ("currency", "text"),
+        ("placed_at", "bigint"),
+        ("version", "bigint"),
+    ];
+
+    fn bind(rows: &[Self], to: &mut PgArguments) -> Result<(), BoxDynError> {
+        to.add(column(rows, |row| row.id))?;
+        to.add(column(rows, |row| row.customer_id.as_str()))?;
+        to.add(column(rows, |row| row.status.as_str()))?;
+        to.add(column(rows, |row| row.total.amount))?;
+        to.add(column(rows, |row| row.total.currency.code()))?;
+        to.add(column(rows, |row| row.placed_at.0))?;
+        to.add(column(rows, |row| row.version.cast_signed()))
+    }
+
+    fn read(row: &PgRow) -> Result<Self, sqlx::Error> {
+        let odd = |invalid: super::InvalidRow| sqlx::Error::Decode(invalid.into());
+        Ok(Self {
+            id: row.try_get("id")?,
+            customer_id: row.try_get("customer_id")?,
+            status: OrderStatus::parse(row.try_get("status")?).map_err(odd)?,
+            total: super::money(row.try_get("total_amount")?, row.try_get("currency")?).map_err(odd)?,
+            placed_at: Timestamp(row.try_get("placed_at")?),
+            version: row.try_get::<i64, _>("version")?.cast_unsigned(),
+        })
+    }
+}
+
 impl MemoryView for OrderSummary {
     type Index = (String, Reverse<i64>, Reverse<Uuid>);
 
@@ -128,6 +166,7 @@ impl OrderLists {
     ) -> Result<Page<OrderSummary, OrderCursor>, StoreError> {
         let rows = match self {
             Self::Memory(store) => in_memory(store, customer_id, limit + 1, after),
+            Self::Server(store) => in_postgres(store, customer_id, limit + 1, after).await?,
         };
         Ok(Page::cut(rows, limit, |row| OrderCursor { placed_at: row.placed_at, id: row.id }))
     }
@@ -145,6 +184,24 @@ fn in_memory(
         |cursor| Bound::Excluded(place(cursor.placed_at.0, cursor.id)),
     );
     store.range(from, Bound::Included(place(i64::MIN, Uuid::nil())), limit)
+}
+
+/// A page is one walk along the index.
+const BY_CUSTOMER: &str = "
+SELECT id, customer_id, status, total_amount, currency, placed_at, version FROM order_list_g1
+WHERE customer_id = $1 AND (placed_at, id) < ($2, $3)
+ORDER BY placed_at DESC, id DESC LIMIT $4";
+
+async fn in_postgres(
+    store: &PostgresStore<OrderSummary>,
+    customer_id: &str,
+    limit: usize,
+    after: Option<OrderCursor>,
+) -> Result<Vec<OrderSummary>, StoreError> {
+    let after = after.unwrap_or(OrderCursor { placed_at: Timestamp(i64::MAX), id: Uuid::max() });
+    let query = sqlx::query(BY_CUSTOMER).bind(customer_id).bind(after.placed_at.0).bind(after.id);
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    PostgresStore::found(query.bind(limit).fetch_all(store.pool()).await)
 }
 
 #[cfg(test)]

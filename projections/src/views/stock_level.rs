@@ -4,9 +4,12 @@ use domain::stock::{StockEvent, StockItem};
 use eventlog::Admitted;
 use schemas::{Codec, CodecError, Topic, topics};
 use serde::Serialize;
+use sqlx::Row;
+use sqlx::mysql::MySqlRow;
 
 use crate::store::{Store, StoreError};
 use crate::stores::memory::MemoryView;
+use crate::stores::mysql::MysqlView;
 use crate::view::{Recorded, View, recorded};
 
 /// The stock of one SKU.
@@ -63,6 +66,27 @@ impl View for StockLevel {
             reserved: on_hand.saturating_sub(available),
             available,
             version: recorded.envelope.version,
+        })
+    }
+}
+
+impl MysqlView for StockLevel {
+    const COLUMNS: &'static [(&'static str, &'static str)] = &[
+        ("sku", "varchar(64)"),
+        ("on_hand", "bigint"),
+        ("reserved", "bigint"),
+        ("available", "bigint"),
+        ("version", "bigint"),
+    ];
+
+    fn read(row: &MySqlRow) -> Result<Self, sqlx::Error> {
+        let number = |column| row.try_get::<i64, _>(column).map(i64::cast_unsigned);
+        Ok(Self {
+            sku: row.try_get("sku")?,
+            on_hand: number("on_hand")?,
+            reserved: number("reserved")?,
+            available: number("available")?,
+            version: number("version")?,
         })
     }
 }

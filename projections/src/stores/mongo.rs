@@ -1,0 +1,254 @@
+//! MongoDB 6 and later, a replica set. A batch is one multi-document transaction of raw `update` commands: checkpoints
+//! that are where they are expected, then rows.
+//!
+//! The write concern is one server, unjournaled: after a crash or a failover rows and checkpoints are lost together,
+//! and the log has them.
+
+mod checkpoints;
+
+use std::collections::BTreeSet;
+use std::marker::PhantomData;
+use std::time::Duration;
+
+use futures::TryStreamExt;
+use mongodb::bson::{Bson, Document, doc};
+use mongodb::options::{Acknowledgment, ClientOptions, ReadConcern, TransactionOptions, WriteConcern};
+use mongodb::{Client, ClientSession, Collection, Database, IndexModel};
+
+use super::{ServerStore, Stores, by_key};
+use crate::store::{Checkpoints, Commit, Snapshot, Source, Store, StoreError};
+use crate::view::View;
+
+/// The collection of checkpoints.
+pub(super) const CHECKPOINTS: &str = "checkpoints";
+/// The database where the address names none.
+const DATABASE: &str = "lonja";
+/// How long an operation looks for a server that can do it.
+const SELECTION: Duration = Duration::from_secs(5);
+
+/// A view that can live in MongoDB.
+pub trait MongoView: View {
+    /// A key as `_id`.
+    fn id(key: &Self::Key) -> Bson;
+
+    /// The row as a document whose `_id` is the key.
+    fn document(&self) -> Document;
+
+    /// Reads a document.
+    ///
+    /// # Errors
+    /// When it is not what [`Self::document`] makes.
+    fn read(document: &Document) -> Result<Self, ReadError>;
+
+    /// What the collection is searched by, other than the key.
+    fn indexes() -> Vec<IndexModel>;
+}
+
+/// The rows of one view.
+pub struct MongoStore<V> {
+    database: Database,
+    view: PhantomData<fn() -> V>,
+}
+
+impl<V> Clone for MongoStore<V> {
+    fn clone(&self) -> Self {
+        Self { database: self.database.clone(), view: PhantomData }
+    }
+}
+
+pub(super) async fn connect(url: &str) -> Result<Database, StoreError> {
+    let address = |source: mongodb::error::Error| StoreError::Address { store: "MongoDB", source: source.into() };
+    let mut options = ClientOptions::parse(url).await.map_err(address)?;
+    options.app_name = Some("lonja".to_owned());
+    options.server_selection_timeout = Some(SELECTION);
+    let name = options.default_database.clone().unwrap_or_else(|| DATABASE.to_owned());
+    Ok(Client::with_options(options).map_err(address)?.database(&name))
+}
+
+impl<V: MongoView> ServerStore<V> for MongoStore<V> {
+    fn among(stores: &Stores) -> Option<Self> {
+        stores.mongo.clone().map(Self::new)
+    }
+}
+
+impl<V: MongoView> MongoStore<V> {
+    /// The store of `V` in `database`.
+    #[must_use]
+    pub fn new(database: Database) -> Self {
+        Self { database, view: PhantomData }
+    }
+
+    /// For finders.
+    pub(crate) fn rows(&self) -> Collection<Document> {
+        self.database.collection(&V::table())
+    }
+
+    /// What a finder's query answered.
+    pub(crate) fn found(documents: Result<Vec<Document>, mongodb::error::Error>) -> Result<Vec<V>, StoreError> {
+        let failed = |source: Source| StoreError::Load { view: V::NAME, source };
+        let documents = documents.map_err(|error| failed(error.into()))?;
+        documents.iter().map(V::read).collect::<Result<_, _>>().map_err(|error| failed(error.into()))
+    }
+
+    fn checkpoints(&self) -> Collection<Document> {
+        self.database.collection(CHECKPOINTS)
+    }
+
+    async fn seed_and_read(&self) -> Result<Checkpoints, Source> {
+        let seeds = V::partitions().into_iter().map(checkpoints::seed::<V>).collect();
+        self.update(CHECKPOINTS, seeds, None).await?;
+        let found = self.checkpoints().find(checkpoints::filter::<V>()).await?;
+        checkpoints::read_all::<V>(&found.try_collect::<Vec<_>>().await?)
+    }
+
+    /// Runs raw updates; answers how many documents they met or made.
+    async fn update(
+        &self,
+        collection: &str,
+        updates: Vec<Document>,
+        session: Option<&mut ClientSession>,
+    ) -> Result<usize, Source> {
+        if updates.is_empty() {
+            return Ok(0);
+        }
+        let command = doc! { "update": collection, "updates": updates, "ordered": false };
+        reply(match session {
+            Some(session) => self.database.run_command(command).session(session).await?,
+            None => self.database.run_command(command).await?,
+        })
+    }
+
+    async fn write(&self, commit: &Commit<V>) -> Result<bool, Source> {
+        let mut session = self.database.client().start_session().await?;
+        let concern = WriteConcern::builder().w(Acknowledgment::Nodes(1)).build();
+        let options = TransactionOptions::builder().write_concern(concern).build();
+        session.start_transaction().with_options(options).await?;
+        let moves = commit.moves.iter().map(checkpoints::step::<V>).collect();
+        if self.update(CHECKPOINTS, moves, Some(&mut session)).await? != commit.moves.len() {
+            session.abort_transaction().await?;
+            return Ok(false);
+        }
+        if !commit.deletes.is_empty() {
+            let keys: Vec<Bson> = commit.deletes.iter().map(V::id).collect();
+            self.rows().delete_many(doc! { "_id": { "$in": keys } }).session(&mut session).await?;
+        }
+        let upsert = |row: &V| doc! { "q": { "_id": V::id(&row.key()) }, "u": row.document(), "upsert": true };
+        let upserts = commit.upserts.iter().map(upsert).collect();
+        self.update(&V::table(), upserts, Some(&mut session)).await?;
+        eventlog::fault::crash_point("in-mongo-transaction");
+        session.commit_transaction().await?;
+        Ok(true)
+    }
+
+    /// A snapshot shows what a majority has; asking the session anything before makes it wait for what is there now. The
+    /// server ends a transaction after a minute.
+    async fn read_all(&self) -> Result<Snapshot<V>, Source> {
+        let mut session = self.database.client().start_session().await?;
+        self.database.run_command(doc! { "ping": 1 }).session(&mut session).await?;
+        session.start_transaction().read_concern(ReadConcern::snapshot()).await?;
+        let mut rows = Vec::new();
+        let mut found = self.rows().find(doc! {}).session(&mut session).await?;
+        while let Some(document) = found.next(&mut session).await.transpose()? {
+            rows.push(V::read(&document)?);
+        }
+        let mut documents = Vec::new();
+        let mut found = self.checkpoints().find(checkpoints::filter::<V>()).session(&mut session).await?;
+        while let Some(document) = found.next(&mut session).await.transpose()? {
+            documents.push(document);
+        }
+        session.abort_transaction().await?;
+        Ok(Snapshot { rows: by_key(rows), checkpoints: checkpoints::read_all::<V>(&documents)? })
+    }
+}
+
+impl<V: MongoView> Store<V> for MongoStore<V> {
+    async fn open(&self) -> Result<Checkpoints, StoreError> {
+        self.seed_and_read().await.map_err(|source| StoreError::Open { view: V::NAME, source })
+    }
+
+    async fn load(&self, keys: &[V::Key]) -> Result<Vec<V>, StoreError> {
+        let keys: Vec<Bson> = keys.iter().map(V::id).collect();
+        let found = async { self.rows().find(doc! { "_id": { "$in": keys } }).await?.try_collect().await };
+        Self::found(found.await)
+    }
+
+    async fn commit(&self, commit: &Commit<V>) -> Result<(), StoreError> {
+        match self.write(commit).await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(StoreError::CheckpointMoved { view: V::NAME }),
+            Err(source) => Err(StoreError::Commit { view: V::NAME, source }),
+        }
+    }
+
+    async fn snapshot(&self) -> Result<Snapshot<V>, StoreError> {
+        self.read_all().await.map_err(|source| StoreError::Load { view: V::NAME, source })
+    }
+}
+
+/// A document is not what its view writes.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// A field is missing or of another type.
+    #[error("a document's field cannot be read")]
+    Field(#[from] mongodb::bson::error::Error),
+    /// A field says what cannot be.
+    #[error("a document's field {0} says what cannot be")]
+    Value(&'static str),
+}
+
+/// A command of writes failed in part.
+#[derive(Debug, thiserror::Error)]
+#[error("the server refused writes: {0}")]
+struct Refused(String);
+
+/// How many documents an update met or made.
+fn reply(reply: Document) -> Result<usize, Source> {
+    for errors in ["writeErrors", "writeConcernError"] {
+        if let Some(errors) = reply.get(errors) {
+            return Err(Refused(errors.to_string()).into());
+        }
+    }
+    let n = reply.get("n").and_then(|n| n.as_i32().map(i64::from).or(n.as_i64()));
+    n.and_then(|n| usize::try_from(n).ok()).ok_or_else(|| Refused(format!("{reply}")).into())
+}
+
+/// A collection and what it is searched by.
+pub struct Indexed {
+    /// Its name.
+    pub collection: String,
+    /// Each with a name.
+    pub indexes: Vec<IndexModel>,
+}
+
+impl Indexed {
+    /// The collection of `V`.
+    #[must_use]
+    pub fn of<V: MongoView>() -> Self {
+        Self { collection: V::table(), indexes: V::indexes() }
+    }
+}
+
+/// Makes those indexes of `collection` that are missing, and with them the collection.
+pub(crate) async fn make_indexes(
+    database: &Database,
+    collection: &str,
+    indexes: Vec<IndexModel>,
+) -> Result<(), StoreError> {
+    let made = database.collection::<Document>(collection).create_indexes(indexes).await;
+    made.map(drop).map_err(|source| StoreError::Layout { doing: "indexing", store: "MongoDB", source: source.into() })
+}
+
+/// The names of the indexes of `collection`; none when it is not there.
+pub(crate) async fn index_names(database: &Database, collection: &str) -> Result<BTreeSet<String>, StoreError> {
+    let failed = |source: mongodb::error::Error| StoreError::Layout {
+        doing: "inspecting",
+        store: "MongoDB",
+        source: source.into(),
+    };
+    let present = database.list_collection_names().filter(doc! { "name": collection }).await.map_err(failed)?;
+    if present.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    let names = database.collection::<Document>(collection).list_index_names().await.map_err(failed)?;
+    Ok(names.into_iter().collect())
+}

@@ -1,0 +1,217 @@
+//! MySQL 8 and MariaDB 10.6, and later. A batch is one transaction: it moves the checkpoints that are where they are
+//! expected, rolls back if that is not all of them, and writes the rows.
+//!
+//! Rows travel as one JSON text, which the server takes apart (`JSON_TABLE`): so a view has one text of each statement,
+//! prepared once for each connection, however many rows a batch has.
+
+mod sql;
+
+use std::marker::PhantomData;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use eventlog::{Checkpoint, Partition, Terms};
+use schemas::Term;
+use serde::Serialize;
+use sqlx::migrate::Migrator;
+use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions, MySqlRow};
+use sqlx::{AssertSqlSafe, Connection, Executor, MySql, MySqlPool, Row};
+use uuid::Uuid;
+
+use self::sql::Statements;
+use super::{ServerStore, Stores, by_key, checkpoint_of};
+use crate::store::{Checkpoints, Commit, Move, Snapshot, Store, StoreError};
+use crate::view::View;
+
+/// What a start expects to find; applied by a step.
+pub static MIGRATIONS: Migrator = sqlx::migrate!("migrations/mysql");
+
+/// Connections of one process.
+const CONNECTIONS: u32 = 16;
+/// How long a query waits for one of them.
+const ACQUIRE: Duration = Duration::from_secs(5);
+
+/// A view that can live in MySQL. Its columns are the fields under which its row is serialised.
+pub trait MysqlView: View<Key: Serialize> {
+    /// Name and type of each column; the first is the key, a text in the collation `utf8mb4_bin`.
+    const COLUMNS: &'static [(&'static str, &'static str)];
+
+    /// Reads a row with all columns.
+    ///
+    /// # Errors
+    /// When it is not what was written.
+    fn read(row: &MySqlRow) -> Result<Self, sqlx::Error>;
+}
+
+/// The rows of one view.
+pub struct MysqlStore<V> {
+    pool: MySqlPool,
+    statements: Arc<Statements>,
+    view: PhantomData<fn() -> V>,
+}
+
+impl<V> Clone for MysqlStore<V> {
+    fn clone(&self) -> Self {
+        Self { pool: self.pool.clone(), statements: Arc::clone(&self.statements), view: PhantomData }
+    }
+}
+
+pub(super) fn connect(url: &str) -> Result<MySqlPool, StoreError> {
+    let options = MySqlConnectOptions::from_str(url)
+        .map_err(|source| StoreError::Address { store: "MySQL", source: source.into() })?;
+    let pool = MySqlPoolOptions::new().max_connections(CONNECTIONS).acquire_timeout(ACQUIRE);
+    // A transaction locks the rows that it changes and no gaps beside them.
+    let pool = pool.after_connect(|connection, _| {
+        Box::pin(async move {
+            connection.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED").await?;
+            Ok(())
+        })
+    });
+    Ok(pool.connect_lazy_with(options))
+}
+
+impl<V: MysqlView> ServerStore<V> for MysqlStore<V> {
+    fn among(stores: &Stores) -> Option<Self> {
+        stores.mysql.clone().map(Self::new)
+    }
+}
+
+impl<V: MysqlView> MysqlStore<V> {
+    /// The store of `V` behind `pool`.
+    #[must_use]
+    pub fn new(pool: MySqlPool) -> Self {
+        let statements = Statements::new(&V::table(), V::COLUMNS);
+        Self { pool, statements: Arc::new(statements), view: PhantomData }
+    }
+
+    async fn checkpoints(&self, on: impl Executor<'_, Database = MySql>) -> Result<Checkpoints, sqlx::Error> {
+        let rows = sqlx::query(sql::CHECKPOINTS).bind(V::NAME).bind(V::GENERATION).fetch_all(on).await?;
+        let read = rows.iter().map(read_checkpoint::<V>).collect::<Result<Vec<_>, _>>()?;
+        Ok(read.into_iter().flatten().collect())
+    }
+
+    async fn seed_and_read(&self) -> Result<Checkpoints, sqlx::Error> {
+        let none = Checkpoint { next: 0, terms: Terms::default(), topic_id: Uuid::nil(), last_record: 0 };
+        let moves: Vec<_> =
+            V::partitions().into_iter().map(|partition| Move { partition, expected: 0, to: none }).collect();
+        let seed = sqlx::query(sql::SEED).bind(V::NAME).bind(V::GENERATION).bind(json(&steps(&moves))?);
+        seed.execute(&self.pool).await?;
+        self.checkpoints(&self.pool).await
+    }
+
+    async fn write(&self, commit: &Commit<V>) -> Result<bool, sqlx::Error> {
+        let mut transaction = self.pool.begin().await?;
+        let moves = json(&steps(&commit.moves))?;
+        let moved = sqlx::query(sql::MOVE).bind(moves).bind(V::NAME).bind(V::GENERATION);
+        if moved.execute(&mut *transaction).await?.rows_affected() != commit.moves.len() as u64 {
+            transaction.rollback().await?;
+            return Ok(false);
+        }
+        if !commit.deletes.is_empty() {
+            let delete = sqlx::query(AssertSqlSafe(Arc::clone(&self.statements.delete)));
+            delete.bind(json(&commit.deletes)?).execute(&mut *transaction).await?;
+        }
+        if !commit.upserts.is_empty() {
+            let upsert = sqlx::query(AssertSqlSafe(Arc::clone(&self.statements.upsert)));
+            upsert.bind(json(&commit.upserts)?).execute(&mut *transaction).await?;
+        }
+        eventlog::fault::crash_point("in-mysql-transaction");
+        transaction.commit().await?;
+        Ok(true)
+    }
+
+    async fn read_some(&self, keys: &[V::Key]) -> Result<Vec<V>, sqlx::Error> {
+        let load = sqlx::query(AssertSqlSafe(Arc::clone(&self.statements.load))).bind(json(&keys)?);
+        load.fetch_all(&self.pool).await?.iter().map(V::read).collect()
+    }
+
+    async fn read_all(&self) -> Result<Snapshot<V>, sqlx::Error> {
+        let mut connection = self.pool.acquire().await?;
+        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ").await?;
+        let mut transaction = connection.begin_with("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY").await?;
+        let all = sqlx::query(AssertSqlSafe(Arc::clone(&self.statements.all))).fetch_all(&mut *transaction).await?;
+        let checkpoints = self.checkpoints(&mut *transaction).await?;
+        transaction.rollback().await?;
+        let rows = all.iter().map(V::read).collect::<Result<Vec<_>, _>>()?;
+        Ok(Snapshot { rows: by_key(rows), checkpoints })
+    }
+}
+
+impl<V: MysqlView> Store<V> for MysqlStore<V> {
+    async fn open(&self) -> Result<Checkpoints, StoreError> {
+        self.seed_and_read().await.map_err(|source| StoreError::Open { view: V::NAME, source: source.into() })
+    }
+
+    async fn load(&self, keys: &[V::Key]) -> Result<Vec<V>, StoreError> {
+        self.read_some(keys).await.map_err(|source| StoreError::Load { view: V::NAME, source: source.into() })
+    }
+
+    async fn commit(&self, commit: &Commit<V>) -> Result<(), StoreError> {
+        match self.write(commit).await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(StoreError::CheckpointMoved { view: V::NAME }),
+            Err(source) => Err(StoreError::Commit { view: V::NAME, source: source.into() }),
+        }
+    }
+
+    async fn snapshot(&self) -> Result<Snapshot<V>, StoreError> {
+        self.read_all().await.map_err(|source| StoreError::Load { view: V::NAME, source: source.into() })
+    }
+}
+
+/// A [`Move`] as the server reads it.
+#[derive(Serialize)]
+struct Step {
+    topic: &'static str,
+    partition_number: u32,
+    expected: u64,
+    next_offset: u64,
+    term_number: Option<u64>,
+    term_nonce: Option<String>,
+    sequence: u64,
+    topic_id: String,
+    last_record: String,
+}
+
+fn steps(moves: &[Move]) -> Vec<Step> {
+    let step = |&Move { partition, expected, to }: &Move| Step {
+        topic: partition.topic.name,
+        partition_number: partition.number,
+        expected,
+        next_offset: to.next,
+        term_number: to.terms.current.map(|term| term.number),
+        term_nonce: to.terms.current.map(|term| hex(term.nonce)),
+        sequence: to.terms.sequence,
+        topic_id: to.topic_id.simple().to_string(),
+        last_record: hex(to.last_record),
+    };
+    moves.iter().map(step).collect()
+}
+
+fn hex(number: u128) -> String {
+    format!("{number:032x}")
+}
+
+fn unhex(text: &str) -> Result<u128, sqlx::Error> {
+    u128::from_str_radix(text, 16).map_err(|error| sqlx::Error::Decode(error.into()))
+}
+
+fn json<T: Serialize + ?Sized>(value: &T) -> Result<String, sqlx::Error> {
+    serde_json::to_string(value).map_err(|error| sqlx::Error::Encode(error.into()))
+}
+
+fn read_checkpoint<V: View>(row: &MySqlRow) -> Result<Option<(Partition, Checkpoint)>, sqlx::Error> {
+    let number = |column| row.try_get::<i64, _>(column).map(i64::cast_unsigned);
+    let nonce: Option<String> = row.try_get("term_nonce")?;
+    let nonce = nonce.as_deref().map(unhex).transpose()?;
+    let term: Option<i64> = row.try_get("term_number")?;
+    let current = term.zip(nonce).map(|(number, nonce)| Term { number: number.cast_unsigned(), nonce });
+    let checkpoint = Checkpoint {
+        next: number("next_offset")?,
+        terms: Terms { current, sequence: number("sequence")? },
+        topic_id: Uuid::from_u128(unhex(row.try_get("topic_id")?)?),
+        last_record: unhex(row.try_get("last_record")?)?,
+    };
+    Ok(checkpoint_of::<V>(row.try_get("topic")?, row.try_get("partition_number")?, checkpoint))
+}

@@ -1,0 +1,202 @@
+//! PostgreSQL. A batch is one statement: it locks the checkpoints where they are expected, and only if it got them all
+//! writes them and the rows. So it needs no transaction around it and one exchange with the server, and its text is the
+//! same for every batch.
+//!
+//! Connections run with `synchronous_commit=off`: after a crash rows and checkpoints are lost together, and the log
+//! has them.
+
+mod sql;
+
+use std::marker::PhantomData;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use eventlog::{Checkpoint, Partition, Terms};
+use schemas::Term;
+use sqlx::error::BoxDynError;
+use sqlx::migrate::Migrator;
+use sqlx::postgres::{PgArguments, PgConnectOptions, PgHasArrayType, PgPoolOptions, PgRow};
+use sqlx::{Arguments, AssertSqlSafe, Encode, Executor, PgPool, Postgres, Row, Type};
+use uuid::Uuid;
+
+use self::sql::Statements;
+use super::{ServerStore, Stores, by_key, checkpoint_of};
+use crate::store::{Checkpoints, Commit, Move, Snapshot, Store, StoreError};
+use crate::view::View;
+
+/// What a start expects to find; applied by a step.
+pub static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
+
+/// Connections of one process.
+const CONNECTIONS: u32 = 16;
+/// How long a query waits for one of them.
+const ACQUIRE: Duration = Duration::from_secs(5);
+
+/// A view that can live in PostgreSQL.
+pub trait PostgresView: View<Key: PostgresKey> {
+    /// Name and type of each column; the first is the key.
+    const COLUMNS: &'static [(&'static str, &'static str)];
+
+    /// Adds one array for each column, in their order.
+    ///
+    /// # Errors
+    /// When a value cannot be encoded.
+    fn bind(rows: &[Self], to: &mut PgArguments) -> Result<(), BoxDynError>;
+
+    /// Reads a row with all columns.
+    ///
+    /// # Errors
+    /// When it is not what [`Self::bind`] writes.
+    fn read(row: &PgRow) -> Result<Self, sqlx::Error>;
+}
+
+/// A key that PostgreSQL knows as the type of a column.
+pub trait PostgresKey: Type<Postgres> + PgHasArrayType + for<'q> Encode<'q, Postgres> {}
+
+impl<T: Type<Postgres> + PgHasArrayType + for<'q> Encode<'q, Postgres>> PostgresKey for T {}
+
+/// The rows of one view.
+pub struct PostgresStore<V> {
+    pool: PgPool,
+    statements: Arc<Statements>,
+    view: PhantomData<fn() -> V>,
+}
+
+impl<V> Clone for PostgresStore<V> {
+    fn clone(&self) -> Self {
+        Self { pool: self.pool.clone(), statements: Arc::clone(&self.statements), view: PhantomData }
+    }
+}
+
+pub(super) fn connect(url: &str) -> Result<PgPool, StoreError> {
+    let options = PgConnectOptions::from_str(url)
+        .map_err(|source| StoreError::Address { store: "PostgreSQL", source: source.into() })?
+        .application_name("lonja")
+        .options([("synchronous_commit", "off"), ("jit", "off")]);
+    Ok(PgPoolOptions::new().max_connections(CONNECTIONS).acquire_timeout(ACQUIRE).connect_lazy_with(options))
+}
+
+impl<V: PostgresView> ServerStore<V> for PostgresStore<V> {
+    fn among(stores: &Stores) -> Option<Self> {
+        stores.postgres.clone().map(Self::new)
+    }
+}
+
+impl<V: PostgresView> PostgresStore<V> {
+    /// The store of `V` behind `pool`.
+    #[must_use]
+    pub fn new(pool: PgPool) -> Self {
+        let statements = Statements::new(&V::table(), V::COLUMNS);
+        Self { pool, statements: Arc::new(statements), view: PhantomData }
+    }
+
+    /// For finders.
+    pub(crate) fn pool(&self) -> &PgPool {
+        &self.pool
+    }
+
+    /// What a finder's query answered.
+    pub(crate) fn found(rows: Result<Vec<PgRow>, sqlx::Error>) -> Result<Vec<V>, StoreError> {
+        let rows = rows.and_then(|rows| rows.iter().map(V::read).collect());
+        rows.map_err(|source| StoreError::Load { view: V::NAME, source: source.into() })
+    }
+
+    async fn checkpoints(&self, on: impl Executor<'_, Database = Postgres>) -> Result<Checkpoints, sqlx::Error> {
+        let rows = sqlx::query(sql::CHECKPOINTS).bind(V::NAME).bind(generation::<V>()).fetch_all(on).await?;
+        let read = rows.iter().map(read_checkpoint::<V>).collect::<Result<Vec<_>, _>>()?;
+        Ok(read.into_iter().flatten().collect())
+    }
+
+    async fn seed_and_read(&self) -> Result<Checkpoints, sqlx::Error> {
+        let partitions = V::partitions();
+        let topics: Vec<&str> = partitions.iter().map(|partition| partition.topic.name).collect();
+        let numbers: Vec<i32> = partitions.iter().map(|partition| partition.number.cast_signed()).collect();
+        let seed = sqlx::query(sql::SEED).bind(V::NAME).bind(generation::<V>()).bind(topics).bind(numbers);
+        seed.execute(&self.pool).await?;
+        self.checkpoints(&self.pool).await
+    }
+
+    async fn write(&self, commit: &Commit<V>) -> Result<bool, sqlx::Error> {
+        let arguments = arguments(commit).map_err(sqlx::Error::Encode)?;
+        let sql = AssertSqlSafe(Arc::clone(&self.statements.commit));
+        let moved: i64 = sqlx::query_scalar_with(sql, arguments).fetch_one(&self.pool).await?;
+        eventlog::fault::crash_point("after-postgres-commit");
+        Ok(moved.cast_unsigned() == commit.moves.len() as u64)
+    }
+
+    async fn read_all(&self) -> Result<Snapshot<V>, sqlx::Error> {
+        let mut transaction = self.pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
+        let all = sqlx::query(AssertSqlSafe(Arc::clone(&self.statements.all))).fetch_all(&mut *transaction).await?;
+        let checkpoints = self.checkpoints(&mut *transaction).await?;
+        transaction.rollback().await?;
+        let rows = all.iter().map(V::read).collect::<Result<Vec<_>, _>>()?;
+        Ok(Snapshot { rows: by_key(rows), checkpoints })
+    }
+}
+
+impl<V: PostgresView> Store<V> for PostgresStore<V> {
+    async fn open(&self) -> Result<Checkpoints, StoreError> {
+        self.seed_and_read().await.map_err(|source| StoreError::Open { view: V::NAME, source: source.into() })
+    }
+
+    async fn load(&self, keys: &[V::Key]) -> Result<Vec<V>, StoreError> {
+        let query = sqlx::query(AssertSqlSafe(Arc::clone(&self.statements.load))).bind(keys.to_vec());
+        Self::found(query.fetch_all(&self.pool).await)
+    }
+
+    async fn commit(&self, commit: &Commit<V>) -> Result<(), StoreError> {
+        match self.write(commit).await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(StoreError::CheckpointMoved { view: V::NAME }),
+            Err(source) => Err(StoreError::Commit { view: V::NAME, source: source.into() }),
+        }
+    }
+
+    async fn snapshot(&self) -> Result<Snapshot<V>, StoreError> {
+        self.read_all().await.map_err(|source| StoreError::Load { view: V::NAME, source: source.into() })
+    }
+}
+
+fn generation<V: View>() -> i32 {
+    V::GENERATION.cast_signed()
+}
+
+/// One array of `rows`' values of a column.
+pub fn column<'r, V, T>(rows: &'r [V], value: impl Fn(&'r V) -> T) -> Vec<T> {
+    rows.iter().map(value).collect()
+}
+
+fn arguments<V: PostgresView>(commit: &Commit<V>) -> Result<PgArguments, BoxDynError> {
+    let moves = &commit.moves[..];
+    let term = |step: &Move| step.to.terms.current;
+    let mut to = PgArguments::default();
+    to.add(V::NAME)?;
+    to.add(generation::<V>())?;
+    to.add(column(moves, |step| step.partition.topic.name))?;
+    to.add(column(moves, |step| step.partition.number.cast_signed()))?;
+    to.add(column(moves, |step| step.expected.cast_signed()))?;
+    to.add(column(moves, |step| step.to.next.cast_signed()))?;
+    to.add(column(moves, |step| term(step).map(|term| term.number.cast_signed())))?;
+    to.add(column(moves, |step| term(step).map(|term| Uuid::from_u128(term.nonce))))?;
+    to.add(column(moves, |step| step.to.terms.sequence.cast_signed()))?;
+    to.add(column(moves, |step| step.to.topic_id))?;
+    to.add(column(moves, |step| Uuid::from_u128(step.to.last_record)))?;
+    to.add(commit.deletes.clone())?;
+    V::bind(&commit.upserts, &mut to)?;
+    Ok(to)
+}
+
+fn read_checkpoint<V: View>(row: &PgRow) -> Result<Option<(Partition, Checkpoint)>, sqlx::Error> {
+    let number: Option<i64> = row.try_get("term_number")?;
+    let nonce: Option<Uuid> = row.try_get("term_nonce")?;
+    let current =
+        number.zip(nonce).map(|(number, nonce)| Term { number: number.cast_unsigned(), nonce: nonce.as_u128() });
+    let checkpoint = Checkpoint {
+        next: row.try_get::<i64, _>("next_offset")?.cast_unsigned(),
+        terms: Terms { current, sequence: row.try_get::<i64, _>("sequence")?.cast_unsigned() },
+        topic_id: row.try_get("topic_id")?,
+        last_record: row.try_get::<Uuid, _>("last_record")?.as_u128(),
+    };
+    Ok(checkpoint_of::<V>(row.try_get("topic")?, row.try_get("partition_number")?, checkpoint))
+}
