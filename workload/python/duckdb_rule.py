@@ -4,6 +4,9 @@ A claim (TermStarted) is valid if its number is higher than the current term's; 
 valid if its term is the current one and its sequence number the next. Everything else is void. The statement needs the order
 of the records in each partition, not their offsets, so it also holds on a mirror.
 
+It relies on one thing that a fold does not: that within a term a record is in its place or nowhere. Idempotent producers see to
+that. Were number 6 written before number 5, a fold would skip that 6 and go on with 5; the statement would drop the rest of the term.
+
 Usage: duckdb_rule.py HEADERS.csv   (columns: partition, offset, type, term_number, term, seq)
 prints the valid decisions as lines  partition,offset.
 """

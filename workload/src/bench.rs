@@ -2,7 +2,6 @@
 
 pub mod ceiling;
 pub mod commands;
-mod own;
 mod plot;
 pub mod report;
 mod subjects;

@@ -15,6 +15,7 @@ pub mod lonja;
 pub mod machine;
 pub mod mix;
 pub mod order_body;
+pub mod own;
 pub mod process;
 pub mod python;
 pub mod rule;

@@ -89,7 +89,11 @@ pub fn run(args: &Args) -> Result<()> {
     let outcomes = shared.outcomes.take();
     let shared = Rc::into_inner(shared).context("every connection has ended")?;
     shared.recorder.into_inner().finish()?;
-    println!("{} operations, attempts {outcomes:?}, {} without a definite answer", shared.next.get(), shared.unresolved.get());
+    println!(
+        "{} operations, attempts {outcomes:?}, {} without a definite answer",
+        shared.next.get(),
+        shared.unresolved.get()
+    );
     Ok(())
 }
 
@@ -106,7 +110,7 @@ async fn work(shared: Rc<Shared>) -> Result<()> {
         }
         shared.next.set(number + 1);
         sleep_until(slot).await;
-        let sending = shared.mix.borrow_mut().next(number);
+        let sending = shared.mix.borrow_mut().choose(number);
         match sending {
             Sending::Once(operation) => send(&shared, &mut connection, &operation).await?,
             Sending::Twice(operation) => {

@@ -46,7 +46,7 @@ impl Mix {
     }
 
     /// The `number`-th of the run.
-    pub fn next(&mut self, number: u64) -> Sending {
+    pub fn choose(&mut self, number: u64) -> Sending {
         let key = format!("{}-{number}", self.run);
         match self.random.below(100) {
             0..=47 => Sending::Once(self.place(key)),
@@ -169,7 +169,7 @@ mod tests {
     fn the_same_seed_sends_the_same() {
         let all = |seed| {
             let mut mix = Mix::new("r", seed);
-            (0..200).map(|number| mix.next(number)).collect::<Vec<_>>()
+            (0..200).map(|number| mix.choose(number)).collect::<Vec<_>>()
         };
         assert_eq!(all(1), all(1));
         assert_ne!(all(1), all(2));
@@ -180,7 +180,11 @@ mod tests {
         let mut mix = Mix::new("r", 3);
         let placed = mix.place("r-0".into());
         mix.accepted(&placed, r#"{"id":"abc"}"#);
-        let mut sent = (1..200).map(|number| mix.next(number));
-        assert!(sent.any(|sending| matches!(sending, Sending::Once(operation) if operation.path == "/v1/orders/abc/cancel")));
+        let mut sent = (1..200).map(|number| mix.choose(number));
+        assert!(
+            sent.any(
+                |sending| matches!(sending, Sending::Once(operation) if operation.path == "/v1/orders/abc/cancel")
+            )
+        );
     }
 }

@@ -188,7 +188,10 @@ fn print(verdict: &Verdict) {
     println!("log: {decisions} decisions, {claims} claims, {voids} void records");
     for invariant in checked {
         let found: Vec<_> = violations.iter().filter(|violation| violation.invariant == *invariant).collect();
-        println!("{invariant:<4} {}", if found.is_empty() { "holds".to_owned() } else { format!("{} violations", found.len()) });
+        println!(
+            "{invariant:<4} {}",
+            if found.is_empty() { "holds".to_owned() } else { format!("{} violations", found.len()) }
+        );
         for violation in found.iter().take(SHOWN) {
             println!("     {}", violation.detail);
         }

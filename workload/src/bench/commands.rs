@@ -11,11 +11,12 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::plot;
 use super::report::{Rounds, Row, write_json};
 use super::subjects::{Setup, Subject};
-use super::{own, plot};
 use crate::closed_loop::{self, Load};
 use crate::machine::Machine;
+use crate::own;
 use crate::process::Server;
 use crate::stack::Stack;
 

@@ -5,8 +5,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use super::own;
 use crate::lonja::Lonja;
+use crate::own;
 use crate::process::{Server, free_address, sibling};
 use crate::stack::Stack;
 

@@ -64,19 +64,23 @@ fn acknowledged(key: &str, attempts: &[&Attempt], found: &[&Decision], violation
 }
 
 fn says_what_was_asked(attempt: &Attempt, decision: &Decision) -> Result<(), String> {
-    let answer: Value = serde_json::from_str(&attempt.body).map_err(|error| format!("the answer is no JSON: {error}"))?;
+    let answer: Value =
+        serde_json::from_str(&attempt.body).map_err(|error| format!("the answer is no JSON: {error}"))?;
     let event = match (&decision.content, attempt.outcome) {
         (Content::Refused(refusal), Outcome::Refused) => {
             return same("the code of the refusal", &answer["code"], &refusal.code.as_str().into());
         }
         (Content::Refused(refusal), _) => return Err(format!("answered with yes, but refused with {}", refusal.code)),
-        (_, Outcome::Refused) => return Err(format!("answered with {}, but it is a {}", answer["code"], decision.kind())),
+        (_, Outcome::Refused) => {
+            return Err(format!("answered with {}, but it is a {}", answer["code"], decision.kind()));
+        }
         (Content::Unchanged, _) => None,
         (Content::Order(event), _) => Some(of_order(event)),
         (Content::Stock(event), _) => Some(of_stock(event)),
     };
     same("the version", &answer["version"], &decision.envelope.version.into())?;
-    let (kind, asked) = asked(attempt).ok_or_else(|| format!("no decision follows from {} {}", attempt.method, attempt.path))?;
+    let (kind, asked) =
+        asked(attempt).ok_or_else(|| format!("no decision follows from {} {}", attempt.method, attempt.path))?;
     match event {
         None => Ok(()),
         Some(_) if kind != decision.kind() => Err(format!("asked for {kind}, found {}", decision.kind())),
@@ -110,9 +114,7 @@ fn asked(attempt: &Attempt) -> Option<(&'static str, Value)> {
 fn of_order(event: &OrderEvent) -> Value {
     match event {
         OrderEvent::OrderPlaced { customer_id, lines, total, .. } => {
-            let line = |line: &domain::order::Line| {
-                json!({"sku": line.sku.as_str(), "quantity": line.quantity.get(), "unit_price": line.unit_price.get()})
-            };
+            let line = |line: &domain::order::Line| json!({"sku": line.sku.as_str(), "quantity": line.quantity.get(), "unit_price": line.unit_price.get()});
             let lines: Vec<Value> = lines.as_slice().iter().map(line).collect();
             json!({"customer_id": customer_id.as_str(), "currency": total.currency.code(), "lines": lines})
         }

@@ -31,7 +31,8 @@ pub fn violations(decisions: &[Decision]) -> Vec<Violation> {
     for decision in decisions {
         let aggregate = aggregates.entry(&decision.envelope.subject).or_default();
         let place = format!("{} at {}", decision.envelope.subject, decision.position());
-        let mut tell = |invariant, detail: String| violations.push(Violation::new(invariant, format!("{place}: {detail}")));
+        let mut tell =
+            |invariant, detail: String| violations.push(Violation::new(invariant, format!("{place}: {detail}")));
         if decision.topic.partition_of(decision.key.as_bytes()) != decision.partition {
             tell("I4", format!("key {} does not belong to this partition", decision.key));
         }
@@ -124,7 +125,8 @@ mod tests {
 
     #[test]
     fn a_sound_history_is_fine() {
-        let history = [received(10, 10, 10), reserved("a", 4, 6), released("a", 4, 10), reserved("a", 10, 0), refused(1, 0)];
+        let history =
+            [received(10, 10, 10), reserved("a", 4, 6), released("a", 4, 10), reserved("a", 10, 0), refused(1, 0)];
         assert_eq!(found(&stock(&history)), Vec::<&str>::new());
         assert_eq!(found(&[decision("a", 0, placed(2))]), Vec::<&str>::new());
     }

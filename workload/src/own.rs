@@ -1,4 +1,4 @@
-//! What a bench makes on shared servers for itself, and takes away again: everything bears the name of the run.
+//! What a tool makes on shared servers for itself, and takes away again: everything bears the name of the run.
 
 use std::time::Duration;
 
@@ -25,7 +25,8 @@ pub fn make_topic(stack: &Stack, name: &str) -> Result<String> {
     let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(-1));
     let topic = topics::SETTINGS.iter().fold(topic, |topic, (name, value)| topic.set(name, value));
     let options = AdminOptions::new().operation_timeout(Some(PATIENCE));
-    let made = runtime()?.block_on(admin(stack)?.create_topics(&[topic], &options)).context("creating a topic")?;
+    let made =
+        runtime()?.block_on(admin(stack.kafka()?)?.create_topics(&[topic], &options)).context("creating a topic")?;
     made.into_iter().collect::<Result<Vec<_>, _>>().map_err(|(topic, code)| anyhow!("creating {topic}: {code}"))?;
     Ok(name.to_owned())
 }
@@ -54,16 +55,7 @@ pub fn make_databases(stack: &Stack, name: &str) -> Result<()> {
 /// When a server refuses.
 pub fn remove(stack: &Stack, name: &str) -> Result<()> {
     let runtime = runtime()?;
-    let mut config = ClientConfig::new();
-    let consumer: BaseConsumer =
-        config.set("bootstrap.servers", stack.kafka()?).create().context("making a consumer")?;
-    let metadata = consumer.fetch_metadata(None, PATIENCE).context("asking for topics")?;
-    let topics: Vec<&str> =
-        metadata.topics().iter().map(|topic| topic.name()).filter(|topic| topic.starts_with(name)).collect();
-    if !topics.is_empty() {
-        let options = AdminOptions::new().operation_timeout(Some(PATIENCE));
-        runtime.block_on(admin(stack)?.delete_topics(&topics, &options)).context("deleting topics")?;
-    }
+    remove_topics(stack.kafka()?, name)?;
     if stack.postgres().is_ok() {
         for database in [format!("lonja_{name}"), format!("lonja_{name}_peer")] {
             runtime.block_on(in_postgres(stack, &format!("DROP DATABASE IF EXISTS {database} WITH (FORCE)")))?;
@@ -81,13 +73,31 @@ pub fn remove(stack: &Stack, name: &str) -> Result<()> {
     Ok(())
 }
 
+/// Removes every topic whose name begins with `prefix`.
+///
+/// # Errors
+/// When the broker refuses.
+pub fn remove_topics(kafka: &str, prefix: &str) -> Result<()> {
+    let mut config = ClientConfig::new();
+    let consumer: BaseConsumer = config.set("bootstrap.servers", kafka).create().context("making a consumer")?;
+    let metadata = consumer.fetch_metadata(None, PATIENCE).context("asking for topics")?;
+    let names = metadata.topics().iter().map(rdkafka::metadata::MetadataTopic::name);
+    let topics: Vec<&str> = names.filter(|topic| topic.starts_with(prefix)).collect();
+    if topics.is_empty() {
+        return Ok(());
+    }
+    let options = AdminOptions::new().operation_timeout(Some(PATIENCE));
+    runtime()?.block_on(admin(kafka)?.delete_topics(&topics, &options)).context("deleting topics")?;
+    Ok(())
+}
+
 fn runtime() -> Result<Runtime> {
     Runtime::new().context("starting a runtime")
 }
 
-fn admin(stack: &Stack) -> Result<AdminClient<DefaultClientContext>> {
+fn admin(kafka: &str) -> Result<AdminClient<DefaultClientContext>> {
     let mut config = ClientConfig::new();
-    config.set("bootstrap.servers", stack.kafka()?).create().context("making an admin client")
+    config.set("bootstrap.servers", kafka).create().context("making an admin client")
 }
 
 async fn in_postgres(stack: &Stack, statement: &str) -> Result<()> {

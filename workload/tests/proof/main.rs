@@ -1,0 +1,9 @@
+//! What strangers read: against the real broker, the real registry, and the Python of the stack.
+
+mod planted;
+mod python_reader;
+
+/// A variable that names a part of the stack.
+fn address(variable: &str) -> String {
+    std::env::var(variable).unwrap_or_else(|_| panic!("{variable} is not set: run `cargo xtask test`"))
+}
