@@ -2,7 +2,7 @@
 
 use clap::{Args, Parser, Subcommand};
 use runtime::Config;
-use runtime::config::TelemetryConfig;
+use runtime::config::{SecretUrl, StoresConfig, TelemetryConfig};
 
 /// A shop's back end in which the log is the truth.
 #[derive(Debug, Parser)]
@@ -31,7 +31,19 @@ pub enum Command {
     Topics {
         /// Which step.
         #[command(subcommand)]
-        step: Step<TopicsApply, TopicsCheck>,
+        step: Step<TopicsApply, Cluster>,
+    },
+    /// Register or check the schemas in the registry
+    Schemas {
+        /// Which step.
+        #[command(subcommand)]
+        step: Step<Registry, Registry>,
+    },
+    /// Make or check the tables and collections of the views
+    Views {
+        /// Which step.
+        #[command(subcommand)]
+        step: Step<StoresConfig, StoresConfig>,
     },
 }
 
@@ -53,7 +65,7 @@ pub enum Step<A: Args, C: Args> {
 
 /// Which cluster.
 #[derive(Debug, Args)]
-pub struct TopicsCheck {
+pub struct Cluster {
     /// Kafka's bootstrap servers, separated by commas.
     #[arg(long, env = "LONJA_KAFKA", value_name = "HOST:PORT")]
     pub kafka: String,
@@ -67,9 +79,20 @@ pub struct TopicsCheck {
 pub struct TopicsApply {
     /// Which cluster.
     #[command(flatten)]
-    pub cluster: TopicsCheck,
+    pub cluster: Cluster,
     /// On how many brokers each partition is kept; 3 where there are three.
     #[arg(long, env = "LONJA_REPLICATION", value_name = "BROKERS", default_value = "1",
         value_parser = clap::value_parser!(i32).range(1..))]
     pub replication: i32,
+}
+
+/// Which registry.
+#[derive(Debug, Args)]
+pub struct Registry {
+    /// The schema registry.
+    #[arg(long, env = "LONJA_REGISTRY", value_name = "URL", hide_env_values = true)]
+    pub registry: SecretUrl,
+    /// Put before the name of each topic, and so of each subject.
+    #[arg(long, env = "LONJA_TOPIC_PREFIX", value_name = "TEXT", default_value = "")]
+    pub topic_prefix: String,
 }

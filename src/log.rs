@@ -7,11 +7,11 @@ use eventlog::kafka::topics::TopicsError;
 use eventlog::kafka::{KafkaLog, Settings};
 use eventlog::{EventLog, LogError};
 use runtime::Config;
-use runtime::config::SecretUrl;
-use schemas::registry::RegistryError;
-use schemas::{Codec, CodecError, topics};
+use schemas::registry::apply::{self as registry, SchemasError};
+use schemas::{Codec, topics};
 
 use crate::Failure;
+use crate::cli::{Cluster, Registry};
 
 /// A log that can be used, and what reads it.
 pub struct Opened {
@@ -27,7 +27,11 @@ pub struct Opened {
 /// When the log cannot be used; where something was not prepared, with the command that prepares it.
 pub async fn open(config: &Config) -> Result<Opened, Failure> {
     match (&config.log.kafka, &config.log.registry) {
-        (Some(brokers), Some(registry)) => kafka(brokers.clone(), registry, &config.log.topic_prefix).await,
+        (Some(kafka), Some(registry)) => {
+            let topic_prefix = config.log.topic_prefix.clone();
+            let cluster = Cluster { kafka: kafka.clone(), topic_prefix: topic_prefix.clone() };
+            self::kafka(cluster, Registry { registry: registry.clone(), topic_prefix }).await
+        }
         _ => {
             let dir = config.node.data.join("log");
             let log = blocking(move || EmbeddedLog::open(&dir, topics::ALL)).await?;
@@ -36,15 +40,13 @@ pub async fn open(config: &Config) -> Result<Opened, Failure> {
     }
 }
 
-async fn kafka(brokers: String, registry: &SecretUrl, prefix: &str) -> Result<Opened, Failure> {
-    let log = connect(&brokers, prefix).await?;
-    let flag = if prefix.is_empty() { String::new() } else { format!(" --topic-prefix {prefix}") };
-    let run = format!("lonja topics apply --kafka {brokers}{flag}");
-    let log = blocking(move || log.check_topics().map(|()| log)).await.map_err(|failure| prepare(failure, run))?;
-    let codec = Codec::connect(registry.expose(), prefix).await.map_err(|error| {
-        let run = format!("lonja schemas apply --registry {registry}");
-        prepare(error.into(), run)
-    })?;
+async fn kafka(cluster: Cluster, registry: Registry) -> Result<Opened, Failure> {
+    let log = connect(&cluster.kafka, &cluster.topic_prefix).await?;
+    let log = check_topics(log, &cluster).await?;
+    registry::check(registry.registry.expose(), &registry.topic_prefix)
+        .await
+        .map_err(|error| unregistered(error, &registry))?;
+    let codec = Codec::connect(registry.registry.expose(), &registry.topic_prefix).await?;
     Ok(Opened { log: Arc::new(log), codec: Arc::new(codec) })
 }
 
@@ -57,18 +59,38 @@ pub async fn connect(brokers: &str, prefix: &str) -> Result<KafkaLog, Failure> {
     blocking(move || KafkaLog::connect(&brokers, Settings { prefix, ..Settings::default() })).await
 }
 
-/// Adds the command that helps, where one does.
-fn prepare(failure: Failure, run: String) -> Failure {
-    let Failure::Other(error) = failure else { return failure };
-    let topics = match error.downcast_ref::<TopicsError>() {
-        Some(TopicsError::Different(_) | TopicsError::Log(LogError::NoTopic(_))) => true,
-        Some(TopicsError::Log(_) | TopicsError::Refused { .. }) | None => false,
-    };
-    let schemas = matches!(
-        error.downcast_ref::<CodecError>(),
-        Some(CodecError::Schema { source: RegistryError::NotRegistered(_), .. })
-    );
-    if topics || schemas { Failure::NotPrepared { error, run } } else { Failure::Other(error) }
+/// Whether every topic is as it must be.
+///
+/// # Errors
+/// What is not, with the command that prepares it.
+pub async fn check_topics(log: KafkaLog, cluster: &Cluster) -> Result<KafkaLog, Failure> {
+    let run = format!("lonja topics apply --kafka {}{}", cluster.kafka, prefix_flag(&cluster.topic_prefix));
+    let (log, checked) = blocking(move || {
+        let checked = log.check_topics();
+        Ok::<_, anyhow::Error>((log, checked))
+    })
+    .await?;
+    match checked {
+        Ok(()) => Ok(log),
+        Err(error @ (TopicsError::Different(_) | TopicsError::Log(LogError::NoTopic(_)))) => {
+            Err(Failure::NotPrepared { error: error.into(), run })
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Schemas that are not as they must be, with the command that prepares them.
+#[must_use]
+pub fn unregistered(error: SchemasError, args: &Registry) -> Failure {
+    let run = format!("lonja schemas apply --registry {}{}", args.registry, prefix_flag(&args.topic_prefix));
+    match error {
+        SchemasError::NotApplied(_) => Failure::NotPrepared { error: error.into(), run },
+        SchemasError::Registry(_) | SchemasError::Incompatible(_) => error.into(),
+    }
+}
+
+fn prefix_flag(prefix: &str) -> String {
+    if prefix.is_empty() { String::new() } else { format!(" --topic-prefix {prefix}") }
 }
 
 /// Runs what blocks (disks, librdkafka) beside the runtime.

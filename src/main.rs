@@ -15,6 +15,10 @@ fn main() -> ExitCode {
         Command::Config { check: Check::Check(config) } => config_check::run(&definition, &matches, config),
         Command::Topics { step: Step::Apply(args) } => steps::topics_apply(args),
         Command::Topics { step: Step::Check(args) } => steps::topics_check(args),
+        Command::Schemas { step: Step::Apply(args) } => steps::schemas_apply(args),
+        Command::Schemas { step: Step::Check(args) } => steps::schemas_check(args),
+        Command::Views { step: Step::Apply(args) } => steps::views_apply(args),
+        Command::Views { step: Step::Check(args) } => steps::views_check(args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,5 +1,6 @@
 //! `lonja serve`: the whole shop in one process. This page is its composition.
 
+use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use domain::order::Order;
 use domain::stock::StockItem;
 use eventlog::{EventLog, LogError, Partition};
 use gateway::{Floor, GatewayState};
-use projections::{Progress, ViewState};
+use projections::{Progress, Projections, ViewState};
 use runtime::config::TelemetryConfig;
 use runtime::shutdown::CancellationToken;
 use runtime::{Config, Health, Telemetry};
@@ -38,9 +39,9 @@ pub fn run(config: &Config, telemetry: &TelemetryConfig) -> Result<(), Failure> 
     let served = runtime.block_on(async {
         let stop = runtime::shutdown::on_signal()?;
         let shop = Shop::start(config, &telemetry).await?;
-        println!("{}", start_lines::places(config, shop.address));
+        say(&start_lines::places(config, shop.address));
         tokio::select! {
-            () = shop.ready() => println!("{}", start_lines::first_sale(shop.address)),
+            () = shop.ready() => say(&start_lines::first_sale(shop.address)),
             () = stop.cancelled() => {}
         }
         stop.cancelled().await;
@@ -50,15 +51,22 @@ pub fn run(config: &Config, telemetry: &TelemetryConfig) -> Result<(), Failure> 
     served
 }
 
+/// Tells whoever started it. Nobody may be listening: that is no reason to end.
+fn say(text: &str) {
+    let mut out = std::io::stdout().lock();
+    if let Err(error) = writeln!(out, "{text}").and_then(|()| out.flush()) {
+        tracing::debug!(%error, "standard output is closed");
+    }
+}
+
 /// A running shop.
 pub struct Shop {
     /// Where it listens.
     pub address: SocketAddr,
     state: Arc<GatewayState>,
     server: JoinHandle<()>,
-    projectors: Vec<JoinHandle<()>>,
+    projections: Projections,
     stop_requests: CancellationToken,
-    stop_views: CancellationToken,
     commands: Arc<Commands>,
 }
 
@@ -71,6 +79,7 @@ impl Shop {
         config.validate().map_err(Failure::Config)?;
         describe_metrics();
         let Opened { log, codec } = log::open(config).await?;
+        views::check_at_start(&config.stores).await?;
         let listen = config.http.listen;
         let listener = TcpListener::bind(listen).await.with_context(|| format!("listening on {listen} failed"))?;
         let address = listener.local_addr()?;
@@ -79,8 +88,8 @@ impl Shop {
             let log = Arc::clone(&log);
             blocking(move || ends(log.as_ref())).await?
         };
-        let stop_views = CancellationToken::new();
-        let views = views::start(&config.stores, Arc::clone(&log), Arc::clone(&codec), stop_views.clone()).await?;
+        let stores = views::config(&config.stores);
+        let views = projections::start(&stores, Arc::clone(&log), Arc::clone(&codec), CancellationToken::new()).await?;
 
         let options = Options {
             state_dir: config.node.data.join("state"),
@@ -101,10 +110,10 @@ impl Shop {
             orders,
             stock,
             commands: Arc::clone(&commands),
-            floor: Floor::new(ends, views.in_memory),
+            floor: Floor::new(ends, views::in_memory(&views.views)),
             health: health(&commands, &views.progress),
-            views: views.views,
-            progress: views.progress,
+            views: views.views.clone(),
+            progress: views.progress.clone(),
             metrics: telemetry.metrics.clone(),
             traces: telemetry.traces(),
             limits: config.http.clone(),
@@ -112,7 +121,7 @@ impl Shop {
         let stop_requests = CancellationToken::new();
         let server = gateway::serve(listener, Arc::clone(&state), stop_requests.clone().cancelled_owned());
         let server = tokio::spawn(server);
-        Ok(Self { address, state, server, projectors: views.projectors, stop_requests, stop_views, commands })
+        Ok(Self { address, state, server, projections: views, stop_requests, commands })
     }
 
     /// Waits until every part is ready.
@@ -127,7 +136,7 @@ impl Shop {
     /// # Errors
     /// When a part failed on the way; the others are stopped all the same.
     pub async fn stop(self) -> Result<(), Failure> {
-        let Self { state, server, projectors, stop_requests, stop_views, commands, .. } = self;
+        let Self { state, server, projections, stop_requests, commands, .. } = self;
         stop_requests.cancel();
         let served = server.await.context("serving failed");
         drop(state);
@@ -137,10 +146,7 @@ impl Shop {
             Ok::<_, anyhow::Error>(())
         })
         .await;
-        stop_views.cancel();
-        for projector in projectors {
-            projector.await.context("a projector failed")?;
-        }
+        projections.stop().await;
         served?;
         stepped_down
     }
@@ -148,7 +154,6 @@ impl Shop {
 
 fn describe_metrics() {
     gateway::metrics::describe();
-    projections::metrics::describe();
 }
 
 /// The offset after the last record of each partition.

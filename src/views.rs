@@ -1,63 +1,80 @@
-//! Starts the projector of each view, in the store that the settings name.
+//! The stores that the settings name, and the views that live in them.
 
-use std::sync::Arc;
+use std::time::Duration;
 
-use eventlog::EventLog;
-use projections::projector::{BATCH_EVENTS, Context, Projector};
-use projections::store::{Placed, Store};
-use projections::stores::memory::{MemoryStore, MemoryView};
+use anyhow::anyhow;
+use projections::stores::Placed;
 use projections::view::View;
 use projections::views::{Activity, OrderDetail, OrderSummary, StockLevel};
-use projections::{Progress, Views};
+use projections::{Stores, Views, layout};
 use runtime::config::StoresConfig;
-use runtime::shutdown::CancellationToken;
-use schemas::Codec;
-use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 use crate::Failure;
 
-/// Views that are kept up to date.
-pub struct Started {
-    pub views: Views,
-    pub progress: Progress,
-    pub projectors: Vec<JoinHandle<()>>,
-    /// Those that are built anew at each start.
-    pub in_memory: Vec<&'static str>,
+/// How long a start waits for the stores to say whether they are prepared. A store that is down is no obstacle: its
+/// views catch up when it is back.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The settings as projections know them.
+#[must_use]
+pub fn config(stores: &StoresConfig) -> projections::StoresConfig {
+    let text = |url: &Option<runtime::config::SecretUrl>| url.as_ref().map(|url| url.expose().to_owned());
+    projections::StoresConfig {
+        postgres: text(&stores.postgres),
+        mysql: text(&stores.mysql),
+        mongo: text(&stores.mongo),
+    }
 }
 
-/// Starts all projectors.
+/// Refuses stores that lack something. One that does not answer is logged, and passes.
 ///
 /// # Errors
-/// When a store cannot be used.
-pub async fn start(
-    _stores: &StoresConfig,
-    log: Arc<dyn EventLog>,
-    codec: Arc<Codec>,
-    shutdown: CancellationToken,
-) -> Result<Started, Failure> {
-    let progress = Progress::default();
-    let context = Context { log, codec, progress: progress.clone(), batch_events: BATCH_EVENTS, shutdown };
-    let (details, lists) = (MemoryStore::<OrderDetail>::default(), MemoryStore::<OrderSummary>::default());
-    let (levels, activities) = (MemoryStore::<StockLevel>::default(), MemoryStore::<Activity>::default());
-    let projectors = vec![
-        project(&context, &details),
-        project(&context, &lists),
-        project(&context, &levels),
-        project(&context, &activities),
-    ];
-    let views = Views {
-        order_details: Placed::Memory(details),
-        order_lists: Placed::Memory(lists),
-        stock_levels: Placed::Memory(levels),
-        activities: Placed::Memory(activities),
-    };
-    let in_memory = vec![OrderDetail::NAME, OrderSummary::NAME, StockLevel::NAME, Activity::NAME];
-    Ok(Started { views, progress, projectors, in_memory })
+/// What is missing, with the command that makes it.
+pub async fn check_at_start(settings: &StoresConfig) -> Result<(), Failure> {
+    let stores = Stores::new(&config(settings)).await?;
+    match timeout(CHECK_TIMEOUT, check(settings, &stores)).await {
+        Ok(Err(Failure::Other(error))) => {
+            tracing::warn!(error = format!("{error:#}"), "a store does not say whether it is prepared");
+            Ok(())
+        }
+        Ok(checked) => checked,
+        Err(_) => {
+            tracing::warn!("the stores do not say in time whether they are prepared");
+            Ok(())
+        }
+    }
 }
 
-fn project<V: MemoryView>(context: &Context, store: &MemoryStore<V>) -> JoinHandle<()>
-where
-    MemoryStore<V>: Store<V>,
-{
-    Projector::<V, _>::new(context.clone(), store.clone()).spawn()
+/// Whether the stores have all that the views need.
+///
+/// # Errors
+/// What is missing, with the command that makes it; or that a store does not answer.
+pub async fn check(settings: &StoresConfig, stores: &Stores) -> Result<(), Failure> {
+    let missing = layout::check(stores).await?;
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let flag = |name: &str, url: &Option<runtime::config::SecretUrl>| {
+        url.as_ref().map_or_else(String::new, |url| format!(" --{name} '{url}'"))
+    };
+    let run = format!(
+        "lonja views apply{}{}{}",
+        flag("postgres", &settings.postgres),
+        flag("mysql", &settings.mysql),
+        flag("mongo", &settings.mongo)
+    );
+    Err(Failure::NotPrepared { error: anyhow!("the stores lack something: {}", missing.join("; ")), run })
+}
+
+/// The views that are built anew at each start.
+#[must_use]
+pub fn in_memory(views: &Views) -> Vec<&'static str> {
+    let homes = [
+        (OrderDetail::NAME, matches!(views.order_details, Placed::Memory(_))),
+        (OrderSummary::NAME, matches!(views.order_lists, Placed::Memory(_))),
+        (StockLevel::NAME, matches!(views.stock_levels, Placed::Memory(_))),
+        (Activity::NAME, matches!(views.activities, Placed::Memory(_))),
+    ];
+    homes.into_iter().filter_map(|(view, in_memory)| in_memory.then_some(view)).collect()
 }

@@ -26,7 +26,6 @@ pub const TEMPLATES: &[&str] = &[
 ];
 
 /// All routes.
-#[must_use]
 pub fn routes(state: Arc<GatewayState>) -> Router {
     Router::new()
         .route("/v1/orders", post(orders::place).get(orders::list))
@@ -77,10 +76,10 @@ mod tests {
         for line in paths.lines() {
             if let Some(path) = line.strip_prefix("  /") {
                 template = path.trim_end_matches(':');
-            } else if let Some(method) = line.strip_prefix("    ").and_then(|line| line.strip_suffix(':')) {
-                if ["get", "post", "put", "patch", "delete"].contains(&method) {
-                    found.insert((format!("/{template}"), method.to_owned()));
-                }
+            } else if let Some(method) = line.strip_prefix("    ").and_then(|line| line.strip_suffix(':'))
+                && ["get", "post", "put", "patch", "delete"].contains(&method)
+            {
+                found.insert((format!("/{template}"), method.to_owned()));
             }
         }
         found

@@ -65,7 +65,7 @@ fn what_is_not_the_expected_json_is_told_with_its_place() {
             "{\"name\":\"a\u{0}\"}",
             "syntax /name: control character (\\u0000-\\u001F) found while parsing a string at line 1 column 11",
         ),
-        (r#"{"name":"\ud800"}"#, "syntax /name: unexpected end of hex escape at line 1 column 15"),
+        (r#"{"name":"\ud800"}"#, "syntax /name: unexpected end of hex escape at line 1 column 16"),
         ("\u{feff}{}", "syntax : expected value at line 1 column 1"),
     ] {
         assert_eq!(wrong(body.as_bytes()), expected, "{body}");
