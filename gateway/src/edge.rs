@@ -89,3 +89,31 @@ pub fn panicked(panic: Box<dyn Any + Send>) -> Response {
     counter!(PANICS).increment(1);
     Problem::new(&INTERNAL_ERROR, "the request could not be handled").into_response()
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::body::{Body, to_bytes};
+    use axum::http::Request;
+    use axum::routing::get;
+    use hyper::service::Service;
+    use hyper_util::service::TowerToHyperService;
+    use tower_http::catch_panic::CatchPanicLayer;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_a_problem_and_no_end_of_the_connection() {
+        async fn handler() {
+            panic!("a defect");
+        }
+        let app = axum::Router::new().route("/", get(handler)).layer(CatchPanicLayer::custom(panicked));
+        let response = TowerToHyperService::new(app).call(Request::new(Body::empty())).await.unwrap();
+        assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        let body = to_bytes(response.into_body(), 10_000).await.unwrap();
+        let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(
+            (&body["code"], &body["detail"]),
+            (&"internal_error".into(), &"the request could not be handled".into())
+        );
+    }
+}

@@ -42,11 +42,23 @@ pub fn lonja(arguments: &[&str], environment: &[(&str, &str)]) -> Run {
     Run { code: done.status.code(), stdout: text(done.stdout), stderr: text(done.stderr) }
 }
 
+/// Runs the binary to its end in this environment, with these arguments, separated by spaces.
+pub fn lonja_in(environment: &[(&str, String)], arguments: &str) -> Run {
+    let environment: Vec<_> = environment.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    lonja(&arguments.split_whitespace().collect::<Vec<_>>(), &environment)
+}
+
 impl Process {
     /// Starts it with these flags on any port; returns when it says that it is ready.
     pub fn start(flags: &[&str]) -> Self {
+        Self::start_in(&[], flags)
+    }
+
+    /// The same, in this environment.
+    pub fn start_in(environment: &[(&str, String)], flags: &[&str]) -> Self {
         let data = tempfile::tempdir().unwrap();
         let mut command = command();
+        command.envs(environment.iter().map(|(name, value)| (name, value)));
         command.args(["serve", "--listen", "127.0.0.1:0"]).args(flags);
         if !flags.contains(&"--data") {
             command.arg("--data").arg(data.path());

@@ -1,0 +1,75 @@
+//! What an operator does before the first start on real servers, by what the binary itself says.
+
+use sqlx::Connection;
+use uuid::Uuid;
+
+use crate::process::{Process, Run, lonja_in, order, place};
+
+/// The settings of a shop of its own on the real servers, as its environment.
+async fn settings() -> Vec<(&'static str, String)> {
+    let name = format!("lonja_steps_{}", Uuid::new_v4().simple());
+    let variable = |name: &str| {
+        std::env::var(name)
+            .unwrap_or_else(|_| panic!("{name} is not set: start the servers with `cargo xtask stack up`"))
+    };
+    let in_database = |url: String| {
+        let (place, query) = url.split_once('?').map_or((url.as_str(), String::new()), |(p, q)| (p, format!("?{q}")));
+        let (scheme, place) = place.split_once("://").unwrap();
+        format!("{scheme}://{}/{name}{query}", place.split('/').next().unwrap())
+    };
+    let create = format!("CREATE DATABASE {name}");
+    let (postgres, mysql) = (variable("LONJA_POSTGRES"), variable("LONJA_MYSQL"));
+    let mut connection = sqlx::PgConnection::connect(&postgres).await.unwrap();
+    sqlx::raw_sql(sqlx::AssertSqlSafe(create.clone())).execute(&mut connection).await.unwrap();
+    let mut connection = sqlx::MySqlConnection::connect(&mysql).await.unwrap();
+    sqlx::raw_sql(sqlx::AssertSqlSafe(create)).execute(&mut connection).await.unwrap();
+    vec![
+        ("LONJA_KAFKA", variable("LONJA_KAFKA")),
+        ("LONJA_REGISTRY", variable("LONJA_REGISTRY")),
+        ("LONJA_TOPIC_PREFIX", format!("{name}.")),
+        ("LONJA_POSTGRES", in_database(postgres)),
+        ("LONJA_MYSQL", in_database(mysql)),
+        ("LONJA_MONGO", in_database(variable("LONJA_MONGO"))),
+    ]
+}
+
+/// Each refusal names the command that helps; following them leads to a sale.
+#[tokio::test]
+async fn a_start_refuses_what_is_not_prepared_and_names_the_step() {
+    let settings = settings().await;
+    let run = |arguments: &str| -> Run { lonja_in(&settings, arguments) };
+    for step in ["topics", "schemas", "views"] {
+        let check = run(&format!("{step} check"));
+        assert_eq!(check.code, Some(3), "{step}: {}", check.stderr);
+        let refused = run("serve --listen 127.0.0.1:0 --data /nonexistent");
+        assert_eq!(refused.code, Some(3), "{step}: {}", refused.stderr);
+        let (_, named) = refused.stderr.split_once("\nrun: lonja ").unwrap();
+        let named = named.trim().replace('\'', "");
+        assert!(named.starts_with(&format!("{step} apply ")), "{named}");
+        // With nothing but what it says: no environment.
+        let applied = lonja_in(&[], &named);
+        assert_eq!(applied.code, Some(0), "{named}: {}", applied.stderr);
+        let again = run(&format!("{step} apply"));
+        assert_eq!(again.code, Some(0), "{step}: {}", again.stderr);
+        let check = run(&format!("{step} check"));
+        assert_eq!(check.code, Some(0), "{step}: {}", check.stderr);
+    }
+    let mut shop = Process::start_in(&settings, &[]);
+    for expected in ["log      Kafka at ", "orders   PostgreSQL, ", "stock    MySQL, ", "activity MongoDB, "] {
+        assert!(shop.said().contains(expected), "{}", shop.said());
+    }
+    let sold = place(&shop, "a", &order("ann")).await;
+    assert_eq!(sold.0, 201, "{sold:?}");
+    assert_eq!(tokio::task::spawn_blocking(move || shop.stop("-TERM")).await.unwrap(), Some(0));
+}
+
+#[test]
+fn a_step_without_its_server_is_a_usage_error() {
+    for arguments in ["topics apply", "topics check", "schemas apply", "schemas check"] {
+        assert_eq!(lonja_in(&[], arguments).code, Some(2), "{arguments}");
+    }
+    let views = lonja_in(&[], "views apply");
+    assert!(views.code == Some(1) && views.stderr.contains("name a store"), "{}", views.stderr);
+    let nobody = lonja_in(&[], "topics check --kafka 127.0.0.1:1");
+    assert!(nobody.code == Some(1) && nobody.stderr.contains("connecting to 127.0.0.1:1"), "{}", nobody.stderr);
+}
