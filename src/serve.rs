@@ -74,7 +74,7 @@ impl Shop {
     /// Starts every role. Returns when requests are accepted; [`Self::ready`] says when they can all be answered.
     ///
     /// # Errors
-    /// When a part cannot start. Nothing is left running then.
+    /// When a part cannot start. Others may run already: the process is to end.
     pub async fn start(config: &Config, telemetry: &Telemetry) -> Result<Self, Failure> {
         config.validate().map_err(Failure::Config)?;
         describe_metrics();

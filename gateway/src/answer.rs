@@ -10,8 +10,11 @@ use axum::http::header::{CONTENT_TYPE, ETAG, HeaderName, HeaderValue, IF_MATCH, 
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Response, StatusCode};
 use runtime::telemetry;
+use schemas::Topic;
 use serde::Serialize;
 use tokio::time::Instant;
+use tracing::field::Empty;
+use tracing::{Instrument, Span, info_span};
 
 use crate::GatewayState;
 use crate::consistency::{CONSISTENCY_TOKEN, Token};
@@ -37,11 +40,8 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let key = IdempotencyKey::from_request_parts(parts, state).await?;
         let expected_version = if_match(&parts.headers)?;
-        // Where nothing is traced here, the caller's own trace still goes into the log.
-        let traceparent = telemetry::traceparent().or_else(|| {
-            let text = parts.headers.get(TRACEPARENT)?.to_str().ok()?;
-            telemetry::is_traceparent(text).then(|| text.to_owned())
-        });
+        let traceparent = parts.headers.get(TRACEPARENT).and_then(|value| value.to_str().ok());
+        let traceparent = traceparent.filter(|text| telemetry::is_traceparent(text)).map(str::to_owned);
         Ok(Self { key, expected_version, traceparent })
     }
 }
@@ -76,6 +76,9 @@ impl Caller {
         command: Arc<A::Command>,
     ) -> Result<Decided<A::Event>, Problem> {
         let command_id = self.key.command_id();
+        let span = if state.traces { decide_span(A::TOPIC) } else { Span::none() };
+        // Where nothing is traced here, the caller's own trace still goes into the log.
+        let traceparent = span.in_scope(telemetry::traceparent).or(self.traceparent);
         let request = CommandRequest {
             key,
             command_id,
@@ -83,12 +86,28 @@ impl Caller {
             expected_version: self.expected_version,
             causation_id: command_id,
             correlation_id: command_id,
-            traceparent: self.traceparent,
+            traceparent,
             command,
         };
         let deadline = Instant::now() + state.limits.command_timeout;
-        router.send(request, deadline).await.map_err(no_answer)
+        let sent = router.send(request, deadline).instrument(span.clone()).await;
+        if let Ok(decided) = &sent {
+            span.record("messaging.destination.partition.id", decided.position.partition.number);
+            span.record("messaging.kafka.offset", decided.position.offset);
+        }
+        sent.map_err(no_answer)
     }
+}
+
+/// From the queue of the owner to the confirmed record: what views do with the record belongs under it.
+fn decide_span(topic: &Topic) -> Span {
+    info_span!(
+        "decide and append",
+        otel.kind = "producer",
+        messaging.destination.name = topic.name,
+        messaging.destination.partition.id = Empty,
+        messaging.kafka.offset = Empty,
+    )
 }
 
 fn no_answer(error: SendError) -> Problem {
@@ -196,6 +215,23 @@ pub fn etag(version: impl Display) -> HeaderValue {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_command_without_an_answer_says_what_to_do() {
+        use axum::response::IntoResponse;
+
+        for (error, status, retry_after) in [
+            (SendError::Unknown, 504, None),
+            (SendError::Busy, 503, Some("1")),
+            (SendError::NotReady, 503, Some("1")),
+            (SendError::KeyReused, 422, None),
+            (SendError::Parked("x".into()), 500, None),
+        ] {
+            let response = no_answer(error.clone()).into_response();
+            let after = response.headers().get("retry-after").map(|value| value.to_str().unwrap());
+            assert_eq!((response.status().as_u16(), after), (status, retry_after), "{error}");
+        }
+    }
 
     #[test]
     fn if_match_is_one_version_or_any() {

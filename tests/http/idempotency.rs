@@ -3,7 +3,7 @@ use reqwest::Method;
 use serde_json::json;
 
 use crate::on_both_logs;
-use crate::shop::{TestShop, name, new_key, order};
+use crate::shop::{Home, TestShop, alone, name, new_key, order};
 
 on_both_logs! {
     every_command_needs_one_key,
@@ -101,4 +101,32 @@ async fn a_key_names_one_request(shop: &TestShop) {
     shop.send(release).await.expect_problem(422, "key_reused");
     let again = shop.post_as(&key, &receipts, delivery).await;
     assert!(again.status == 201 && again.is_replayed());
+}
+
+/// A full queue is said at once, nothing of such a command is begun, and the same key serves for the next attempt.
+#[test]
+fn what_a_full_queue_refuses_was_not_begun() {
+    alone(async {
+        let shop = TestShop::start(Home::Embedded, |config| config.commands.queue_max = 1).await;
+        let customer = name("ann");
+        let mut left: Vec<String> = (0..300).map(|_| new_key()).collect();
+        let mut busy = 0;
+        while !left.is_empty() {
+            let answers = join_all(left.iter().map(|key| shop.post_as(key, "/v1/orders", order(&customer)))).await;
+            let mut again = Vec::new();
+            for (key, answer) in left.into_iter().zip(answers) {
+                if answer.status == 503 {
+                    let answer = answer.expect_problem(503, "busy");
+                    assert_eq!(answer.header("retry-after"), "1");
+                    shop.get(&format!("/v1/commands/{key}")).await.expect_problem(404, "command_unknown");
+                    again.push(key);
+                } else {
+                    assert!(answer.status == 201 && !answer.is_replayed(), "{answer:?}");
+                }
+            }
+            busy += again.len();
+            left = again;
+        }
+        assert!(busy > 0, "the queue was never full");
+    });
 }

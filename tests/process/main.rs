@@ -159,7 +159,7 @@ async fn a_request_is_traced() {
     let spans = collector.received();
     let id: Vec<u8> = (0..16).map(|at| u8::from_str_radix(&trace[2 * at..2 * at + 2], 16).unwrap()).collect();
     assert!(spans.windows(16).any(|window| window == id), "the trace was not exported");
-    for name in ["POST /v1/orders", "project", "order_detail"] {
+    for name in ["POST /v1/orders", "decide and append", "project", "order_detail"] {
         assert!(spans.windows(name.len()).any(|window| window == name.as_bytes()), "no span {name:?}");
     }
 }

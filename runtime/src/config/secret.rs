@@ -41,15 +41,16 @@ pub fn redact(text: &str) -> String {
         return text.to_owned();
     };
     let (place, query) = rest.split_once('?').map_or((rest, None), |(place, query)| (place, Some(query)));
-    let (authority, path) = place.find('/').map_or((place, ""), |at| place.split_at(at));
-    let authority = match authority.rsplit_once('@') {
-        Some((user, host)) => {
-            format!("{}@{host}", user.split_once(':').map_or(user.to_owned(), |(u, _)| format!("{u}:***")))
-        }
-        None => authority.to_owned(),
+    // Up to the last `@`, whatever stands there: a password may hold a slash, though it should not.
+    let place = match place.rsplit_once('@') {
+        Some((user, host)) => match user.split_once(':') {
+            Some((user, _)) => format!("{user}:***@{host}"),
+            None => format!("{user}@{host}"),
+        },
+        None => place.to_owned(),
     };
     let query = query.map(|query| query.split('&').map(redact_parameter).collect::<Vec<_>>().join("&"));
-    format!("{scheme}://{authority}{path}{}", query.map_or(String::new(), |query| format!("?{query}")))
+    format!("{scheme}://{place}{}", query.map_or(String::new(), |query| format!("?{query}")))
 }
 
 fn redact_parameter(parameter: &str) -> String {
