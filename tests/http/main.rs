@@ -12,6 +12,8 @@ mod input;
 mod last_unit;
 mod operations;
 mod orders;
+#[path = "../support/own.rs"]
+mod own;
 mod real;
 mod restart;
 mod shop;

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "../support/own.rs"]
+mod own;
 mod process;
 mod steps;
 

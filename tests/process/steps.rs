@@ -1,42 +1,12 @@
 //! What an operator does before the first start on real servers, by what the binary itself says.
 
-use sqlx::Connection;
-use uuid::Uuid;
-
+use crate::own;
 use crate::process::{Process, Run, lonja_in, order, place};
-
-/// The settings of a shop of its own on the real servers, as its environment.
-async fn settings() -> Vec<(&'static str, String)> {
-    let name = format!("lonja_steps_{}", Uuid::new_v4().simple());
-    let variable = |name: &str| {
-        std::env::var(name)
-            .unwrap_or_else(|_| panic!("{name} is not set: start the servers with `cargo xtask stack up`"))
-    };
-    let in_database = |url: String| {
-        let (place, query) = url.split_once('?').map_or((url.as_str(), String::new()), |(p, q)| (p, format!("?{q}")));
-        let (scheme, place) = place.split_once("://").unwrap();
-        format!("{scheme}://{}/{name}{query}", place.split('/').next().unwrap())
-    };
-    let create = format!("CREATE DATABASE {name}");
-    let (postgres, mysql) = (variable("LONJA_POSTGRES"), variable("LONJA_MYSQL"));
-    let mut connection = sqlx::PgConnection::connect(&postgres).await.unwrap();
-    sqlx::raw_sql(sqlx::AssertSqlSafe(create.clone())).execute(&mut connection).await.unwrap();
-    let mut connection = sqlx::MySqlConnection::connect(&mysql).await.unwrap();
-    sqlx::raw_sql(sqlx::AssertSqlSafe(create)).execute(&mut connection).await.unwrap();
-    vec![
-        ("LONJA_KAFKA", variable("LONJA_KAFKA")),
-        ("LONJA_REGISTRY", variable("LONJA_REGISTRY")),
-        ("LONJA_TOPIC_PREFIX", format!("{name}.")),
-        ("LONJA_POSTGRES", in_database(postgres)),
-        ("LONJA_MYSQL", in_database(mysql)),
-        ("LONJA_MONGO", in_database(variable("LONJA_MONGO"))),
-    ]
-}
 
 /// Each refusal names the command that helps; following them leads to a sale.
 #[tokio::test]
 async fn a_start_refuses_what_is_not_prepared_and_names_the_step() {
-    let settings = settings().await;
+    let settings = own::settings().await;
     let run = |arguments: &str| -> Run { lonja_in(&settings, arguments) };
     for step in ["topics", "schemas", "views"] {
         let check = run(&format!("{step} check"));
