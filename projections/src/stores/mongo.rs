@@ -59,10 +59,15 @@ impl<V> Clone for MongoStore<V> {
 pub(super) async fn connect(url: &str) -> Result<Database, StoreError> {
     let address = |source: mongodb::error::Error| StoreError::Address { store: "MongoDB", source: source.into() };
     let mut options = ClientOptions::parse(url).await.map_err(address)?;
-    options.app_name = Some("lonja".to_owned());
     options.server_selection_timeout = Some(SELECTION);
     let name = options.default_database.clone().unwrap_or_else(|| DATABASE.to_owned());
+    options.app_name = Some(app_name(&name));
     Ok(Client::with_options(options).map_err(address)?.database(&name))
+}
+
+/// Names our connections to the server. It allows 128 bytes, and a database's name has less than 64.
+fn app_name(database: &str) -> String {
+    format!("lonja {database}")
 }
 
 impl<V: MongoView> ServerStore<V> for MongoStore<V> {
@@ -94,7 +99,30 @@ impl<V: MongoView> MongoStore<V> {
         self.database.collection(CHECKPOINTS)
     }
 
+    /// Ends transactions that a killed predecessor left open: the server would keep their locks for a minute, and every
+    /// commit would conflict. One of a living rival ends too, and its checkpoint is then not where it expects it.
+    async fn end_orphans(&self) -> Result<(), Source> {
+        let admin = self.database.client().database("admin");
+        let idle = doc! { "$match": {
+            "type": "idleSession", "transaction": { "$exists": true }, "appName": app_name(self.database.name()),
+        } };
+        let sessions = admin.aggregate([doc! { "$currentOp": { "idleSessions": true } }, idle]).await?;
+        let orphans: Vec<Document> = sessions.try_collect().await?;
+        let ids = orphans.iter().filter_map(|orphan| orphan.get_document("lsid").ok()?.get("id"));
+        let ids: Vec<Document> = ids.map(|id| doc! { "id": id.clone() }).collect();
+        if !ids.is_empty() {
+            tracing::info!(
+                view = V::NAME,
+                transactions = ids.len(),
+                "ending transactions that a predecessor left open"
+            );
+            admin.run_command(doc! { "killSessions": ids }).await?;
+        }
+        Ok(())
+    }
+
     async fn seed_and_read(&self) -> Result<Checkpoints, Source> {
+        self.end_orphans().await?;
         let seeds = V::partitions().into_iter().map(checkpoints::seed::<V>).collect();
         self.update(CHECKPOINTS, seeds, None).await?;
         let found = self.checkpoints().find(checkpoints::filter::<V>()).await?;
