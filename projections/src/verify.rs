@@ -77,7 +77,7 @@ pub enum VerifyError {
         offset: u64,
         /// Why.
         #[source]
-        source: CodecError,
+        source: Box<CodecError>,
     },
     /// The fold failed otherwise.
     #[error("folding {view} failed")]
@@ -143,7 +143,8 @@ pub fn fold_all<V: View>(
                 continue;
             }
             let event = V::decode(codec, admitted);
-            let event = event.map_err(|source| VerifyError::Record { partition, offset, source })?;
+            let failed = |source| VerifyError::Record { partition, offset, source: Box::new(source) };
+            let event = event.map_err(failed)?;
             if let Some(event) = event {
                 let key = V::key_of(&event);
                 let row = V::fold(rows.remove(&key), &event);

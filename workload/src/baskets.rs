@@ -116,6 +116,13 @@ pub fn run(args: &Args) -> Result<()> {
 }
 
 impl Place {
+    /// As the environment has it.
+    #[must_use]
+    pub fn from_environment() -> Self {
+        let variable = |name| std::env::var_os(name).map(PathBuf::from);
+        Self { cache: variable("LONJA_CACHE"), python: variable("LONJA_PYTHON") }
+    }
+
     /// The first `count` baskets in time order.
     ///
     /// # Errors

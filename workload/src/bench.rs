@@ -3,6 +3,7 @@
 pub mod ceiling;
 pub mod commands;
 mod plot;
+pub mod replay;
 pub mod report;
 mod subjects;
 
@@ -13,6 +14,8 @@ use anyhow::Result;
 pub enum Command {
     /// Orders over HTTP: Lonja on Kafka and embedded, beside its ceiling and beside cqrs-es
     Commands(commands::Args),
+    /// Views built from an empty checkpoint, beside what their stores take at most
+    Replay(replay::Args),
 }
 
 /// Runs one bench.
@@ -22,5 +25,6 @@ pub enum Command {
 pub fn run(command: &Command) -> Result<()> {
     match command {
         Command::Commands(args) => commands::run(args),
+        Command::Replay(args) => replay::run(args),
     }
 }

@@ -30,6 +30,9 @@ enum Command {
     /// The bare server that `bench commands` takes for the ceiling
     #[command(hide = true)]
     Ceiling(bench::ceiling::Args),
+    /// One measurement of `bench replay`
+    #[command(hide = true)]
+    ReplayOne(bench::replay::OneArgs),
 }
 
 #[derive(Subcommand)]
@@ -45,6 +48,7 @@ fn main() -> ExitCode {
         Command::Load(args) => load::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Bench(command) => bench::run(&command),
+        Command::ReplayOne(args) => bench::replay::run_one(&args),
         Command::Ceiling(args) => bench::ceiling::serve(&args),
     };
     result.map_or_else(

@@ -46,6 +46,14 @@ pub fn make_postgres(stack: &Stack, name: &str) -> Result<String> {
 /// When a server refuses.
 pub fn make_databases(stack: &Stack, name: &str) -> Result<()> {
     make_postgres(stack, name)?;
+    make_mysql(stack, name)
+}
+
+/// Makes a database in MySQL.
+///
+/// # Errors
+/// When MySQL refuses.
+pub fn make_mysql(stack: &Stack, name: &str) -> Result<()> {
     runtime()?.block_on(in_mysql(stack, &format!("CREATE DATABASE lonja_{name}")))
 }
 
@@ -54,8 +62,16 @@ pub fn make_databases(stack: &Stack, name: &str) -> Result<()> {
 /// # Errors
 /// When a server refuses.
 pub fn remove(stack: &Stack, name: &str) -> Result<()> {
-    let runtime = runtime()?;
     remove_topics(stack.kafka()?, name)?;
+    remove_databases(stack, name)
+}
+
+/// Removes every database whose name begins with `name`.
+///
+/// # Errors
+/// When a server refuses.
+pub fn remove_databases(stack: &Stack, name: &str) -> Result<()> {
+    let runtime = runtime()?;
     if stack.postgres().is_ok() {
         for database in [format!("lonja_{name}"), format!("lonja_{name}_peer")] {
             runtime.block_on(in_postgres(stack, &format!("DROP DATABASE IF EXISTS {database} WITH (FORCE)")))?;

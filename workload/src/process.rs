@@ -1,6 +1,7 @@
 //! Servers that a tool starts for itself. They end with it, also when it panics; nothing else is ever signalled.
 
 use std::fs::{self, File};
+use std::io::Read;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -107,6 +108,32 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Runs `command` to its end and returns what it printed; what it says as an error is shown as it says it. It is killed if
+/// this process panics meanwhile.
+///
+/// # Errors
+/// When it cannot be started or fails.
+pub fn output(command: &mut Command) -> Result<String> {
+    struct Guard(Child);
+    impl Drop for Guard {
+        fn drop(&mut self) {
+            // Fails only when it has ended already.
+            let _ = self.0.kill();
+            let _ = self.0.wait();
+        }
+    }
+    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
+    let mut child = Guard(child.with_context(|| format!("starting {}", command.get_program().display()))?);
+    let mut printed = String::new();
+    let mut pipe = child.0.stdout.take().context("the pipe was asked for")?;
+    pipe.read_to_string(&mut printed).context("reading what a child prints")?;
+    let status = child.0.wait().context("waiting for a child")?;
+    if !status.success() {
+        bail!("{} failed with {status}", command.get_program().display());
+    }
+    Ok(printed)
 }
 
 /// A port of 127.0.0.1 that nobody listens on now.

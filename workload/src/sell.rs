@@ -14,14 +14,14 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
 
-use crate::baskets::{Basket, Place};
+use crate::baskets::Place;
 use crate::lonja::Lonja;
 use crate::machine::Machine;
 use crate::process::Server;
 use crate::stack::Stack;
 
-pub use check::{Checks, DayTotal};
-pub use sale::{Sale, Sold};
+pub use check::{Checks, DayTotal, check};
+pub use sale::{Sale, Sold, sell};
 
 /// How many differences are shown; all of them are counted.
 const SHOWN: usize = 20;
@@ -76,7 +76,7 @@ pub fn run(args: &Args) -> Result<()> {
     let baskets = args.place.read(args.baskets)?;
     let directory = tempfile::tempdir().context("making a directory for data and logs")?;
     let (address, server) = find_or_start(args, directory.path())?;
-    let sale = sale::sell(address, usize::from(args.connections), &baskets)?;
+    let sale = sell(address, usize::from(args.connections), &baskets)?;
     println!(
         "sold {} baskets in {:.1} s: {:.0}/s, p50 {:.2} ms, p99 {:.2} ms, {} sent again, {} answered from before",
         baskets.len(),
@@ -87,7 +87,8 @@ pub fn run(args: &Args) -> Result<()> {
         sale.retries,
         sale.replayed()
     );
-    let checks = check(args, &baskets, &sale)?;
+    let runtime = tokio::runtime::Runtime::new().context("starting a runtime")?;
+    let checks = runtime.block_on(check(&args.stack, args.place.python.as_deref(), &baskets, &sale.sold))?;
     if let Some(server) = server {
         server.stop()?;
     }
@@ -112,11 +113,6 @@ pub fn run(args: &Args) -> Result<()> {
         return Ok(());
     }
     bail!("{} differences", checks.differences.len())
-}
-
-fn check(args: &Args, baskets: &[Basket], sale: &Sale) -> Result<Checks> {
-    let runtime = tokio::runtime::Runtime::new().context("starting a runtime")?;
-    runtime.block_on(check::check(&args.stack, args.place.python.as_deref(), baskets, &sale.sold))
 }
 
 fn print(checks: &Checks) {

@@ -71,6 +71,20 @@ impl Stack {
         ])
     }
 
+    /// As the environment has it, with topics that begin with `prefix`.
+    #[must_use]
+    pub fn from_environment(prefix: &str) -> Self {
+        let variable = |name| std::env::var(name).ok();
+        Self {
+            kafka: variable("LONJA_KAFKA"),
+            registry: variable("LONJA_REGISTRY"),
+            postgres: variable("LONJA_POSTGRES"),
+            mysql: variable("LONJA_MYSQL"),
+            mongo: variable("LONJA_MONGO"),
+            topic_prefix: prefix.to_owned(),
+        }
+    }
+
     /// The same servers, with topics and databases of its own, which `name` names: what runs there disturbs nothing and is
     /// disturbed by nothing. Topics and databases are not made by this.
     #[must_use]

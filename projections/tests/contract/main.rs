@@ -3,6 +3,8 @@
 //! The servers are those at `LONJA_POSTGRES`, `LONJA_MYSQL` and `LONJA_MONGO`; without them the tests fail. Each test
 //! makes a database of its own and drops it.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
+
 mod commits;
 mod cuts;
 mod faults;

@@ -1,6 +1,6 @@
 //! The figures of a bench as a picture: rate and latency over the number of connections.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use anyhow::{Result, anyhow};
@@ -45,7 +45,10 @@ fn panel(area: &Area, what: &str, rows: &[Row], figure: impl Fn(&Row) -> f64) ->
     let points = || lines.values().flatten();
     let most = |of: fn(&(f64, f64)) -> f64| points().map(of).fold(f64::MIN_POSITIVE, f64::max);
     let least = |of: fn(&(f64, f64)) -> f64| points().map(of).fold(f64::INFINITY, f64::min);
-    let across = (least(|p| p.0) * 0.8..most(|p| p.0) * 1.25).log_scale();
+    let measured: BTreeSet<usize> = rows.iter().map(|row| row.connections).collect();
+    #[allow(clippy::cast_precision_loss, reason = "a number of connections is small")]
+    let measured = measured.into_iter().map(|connections| connections as f64).collect();
+    let across = (least(|p| p.0) * 0.8..most(|p| p.0) * 1.25).log_scale().with_key_points(measured);
     let up = (least(|p| p.1) * 0.7..most(|p| p.1) * 1.4).log_scale();
     let mut chart = ChartBuilder::on(area)
         .margin(12)
@@ -59,7 +62,7 @@ fn panel(area: &Area, what: &str, rows: &[Row], figure: impl Fn(&Row) -> f64) ->
         .y_desc(what)
         .x_label_formatter(&|x| format!("{x:.0}"))
         .y_label_formatter(&|y| if *y < 10.0 { format!("{y:.1}") } else { format!("{y:.0}") })
-        .light_line_style(BLACK.mix(0.06))
+        .max_light_lines(0)
         .draw()
         .map_err(text)?;
     for ((subject, points), colour) in lines.iter().zip(COLOURS.iter().cycle()) {
@@ -71,7 +74,14 @@ fn panel(area: &Area, what: &str, rows: &[Row], figure: impl Fn(&Row) -> f64) ->
             .label(*subject)
             .legend(move |(x, y)| PathElement::new(vec![(x, y), (x + 16, y)], colour.stroke_width(2)));
     }
-    chart.configure_series_labels().background_style(WHITE.mix(0.8)).border_style(BLACK.mix(0.2)).draw().map_err(text)
+    // Where rates are still low and latencies too, few lines pass.
+    chart
+        .configure_series_labels()
+        .position(SeriesLabelPosition::UpperLeft)
+        .background_style(WHITE.mix(0.8))
+        .border_style(BLACK.mix(0.2))
+        .draw()
+        .map_err(text)
 }
 
 #[cfg(test)]

@@ -1,0 +1,177 @@
+//! `workload bench replay`: how fast a view is built from nothing, beside how fast its store takes ready rows.
+//!
+//! A subject is the projector as it is, on an embedded log that was prepared before; its limit is the same batches, folded
+//! beforehand and kept in memory, written by the same statements with nothing else to do. Every measurement is a process and
+//! a database of its own. Latencies are of one batch in the store.
+//!
+//! PostgreSQL and memory get the view `order_detail` of 1 M order events (one in ten cancels an order, for which its row is
+//! loaded), MongoDB the view `activity_feed` of the same, MySQL `stock_level` of 1 M stock events of 200,000 SKUs.
+
+mod one;
+mod prepare;
+mod spies;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use serde::{Deserialize, Serialize};
+
+use super::report::{Rounds, write_json};
+use crate::closed_loop::Measured;
+use crate::machine::Machine;
+use crate::own;
+use crate::process;
+use crate::stack::Stack;
+
+pub use one::OneArgs;
+pub use one::run as run_one;
+
+const BENCH: &str = "replay";
+/// Share of its limit that a subject must reach.
+const BAR: f64 = 0.4;
+
+/// What is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
+pub enum Subject {
+    /// The view in memory
+    Memory,
+    /// PostgreSQL
+    Postgres,
+    /// PostgreSQL, ready rows
+    PostgresLimit,
+    /// MySQL or MariaDB
+    Mysql,
+    /// MySQL or MariaDB, ready rows
+    MysqlLimit,
+    /// MongoDB
+    Mongo,
+    /// MongoDB, ready rows
+    MongoLimit,
+}
+
+impl Subject {
+    /// Its name in rows.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Postgres => "postgres",
+            Self::PostgresLimit => "postgres-limit",
+            Self::Mysql => "mysql",
+            Self::MysqlLimit => "mysql-limit",
+            Self::Mongo => "mongo",
+            Self::MongoLimit => "mongo-limit",
+        }
+    }
+}
+
+/// What is measured, and where the figures go.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    stack: Stack,
+    /// Which subjects
+    #[arg(long, value_enum, value_delimiter = ',',
+        default_value = "memory,postgres,postgres-limit,mysql,mysql-limit,mongo,mongo-limit")]
+    subjects: Vec<Subject>,
+    /// Events that each view folds
+    #[arg(long, default_value_t = 1_000_000)]
+    events: u64,
+    /// How often everything is measured
+    #[arg(long, default_value_t = 1)]
+    rounds: usize,
+    /// Write the rows as JSON
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+/// What the process of one measurement says.
+#[derive(Debug, Serialize, Deserialize)]
+struct Told {
+    events: u64,
+    seconds: f64,
+    p50_ms: f64,
+    p99_ms: f64,
+    peak_memory_mib: u64,
+}
+
+/// Measures, prints a table and the bars, and writes the file.
+///
+/// # Errors
+/// When a store or a measurement fails.
+pub fn run(args: &Args) -> Result<()> {
+    ensure!(!args.subjects.is_empty() && args.rounds > 0 && args.events > 0, "nothing to measure");
+    println!("{}", Machine::read());
+    let directory = tempfile::tempdir().context("making a directory for the log")?;
+    let started = std::time::Instant::now();
+    prepare::logs(directory.path(), args.events)?;
+    println!("prepared {} order events and as many stock events in {:.0} s", args.events, started.elapsed().as_secs_f64());
+    let mut cells: BTreeMap<Subject, (Rounds, u64)> = BTreeMap::new();
+    for _ in 0..args.rounds {
+        for &subject in &args.subjects {
+            let run = format!("replay_{}", uuid::Uuid::new_v4().simple());
+            let told = measure(args, subject, &run, directory.path());
+            let cleaned = own::remove_databases(&args.stack, &run);
+            let told = told.with_context(|| format!("measuring {}", subject.name()))?;
+            cleaned?;
+            ensure!(told.events == args.events, "{} folded {} events", subject.name(), told.events);
+            let (rounds, peak) = cells.entry(subject).or_default();
+            #[allow(clippy::cast_precision_loss, reason = "a run has far fewer than 2^53 events")]
+            let per_second = told.events as f64 / told.seconds;
+            rounds.0.push(Measured { answered: told.events, per_second, p50_ms: told.p50_ms, p99_ms: told.p99_ms });
+            *peak = (*peak).max(told.peak_memory_mib);
+        }
+    }
+    report(args, &cells)
+}
+
+fn measure(args: &Args, subject: Subject, run: &str, logs: &Path) -> Result<Told> {
+    let stack = args.stack.apart(run);
+    let mut command = Command::new(std::env::current_exe().context("asking for the own path")?);
+    command.args(["replay-one", "--subject", subject.name(), "--events", &args.events.to_string(), "--logs"]).arg(logs);
+    match subject {
+        Subject::Memory => {}
+        Subject::Postgres | Subject::PostgresLimit => {
+            own::make_postgres(&args.stack, run)?;
+            command.args(["--postgres", stack.postgres()?]);
+        }
+        Subject::Mysql | Subject::MysqlLimit => {
+            own::make_mysql(&args.stack, run)?;
+            command.args(["--mysql", stack.mysql()?]);
+        }
+        Subject::Mongo | Subject::MongoLimit => {
+            command.args(["--mongo", stack.mongo()?]);
+        }
+    }
+    let printed = process::output(&mut command)?;
+    serde_json::from_str(&printed).with_context(|| format!("reading what it says: {printed}"))
+}
+
+fn report(args: &Args, cells: &BTreeMap<Subject, (Rounds, u64)>) -> Result<()> {
+    println!("{:<15} {:>12} {:>17} {:>13} {:>13} {:>9}", "subject", "events/s", "lowest-highest", "batch p50 ms", "batch p99 ms", "peak MiB");
+    let mut rows = Vec::new();
+    for (subject, (rounds, peak)) in cells {
+        let row = rounds.row(BENCH, subject.name(), 1);
+        let (low, high) = rounds.spread();
+        println!(
+            "{:<15} {:>12.0} {:>17} {:>13.2} {:>13.2} {peak:>9}",
+            row.subject,
+            row.per_second,
+            format!("{low:.0}-{high:.0}"),
+            row.p50_ms,
+            row.p99_ms
+        );
+        rows.push(row);
+    }
+    for row in &rows {
+        let limit = rows.iter().find(|other| other.subject == format!("{}-limit", row.subject));
+        if let Some(limit) = limit {
+            let ratio = row.per_second / limit.per_second;
+            let verdict = if ratio >= BAR { "met" } else { "NOT met" };
+            println!("rate of {} / rate of {}: {ratio:.2} (bar >= {BAR}: {verdict})", row.subject, limit.subject);
+        }
+    }
+    args.json.as_deref().map_or(Ok(()), |file| write_json(file, &rows))
+}
