@@ -36,9 +36,6 @@ pub struct OneArgs {
     /// Where the logs were prepared
     #[arg(long)]
     logs: PathBuf,
-    /// How many events they hold
-    #[arg(long)]
-    events: u64,
     #[arg(long)]
     postgres: Option<String>,
     #[arg(long)]
@@ -62,7 +59,8 @@ async fn measure(args: &OneArgs) -> Result<Told> {
     let config = StoresConfig { postgres: args.postgres.clone(), mysql: args.mysql.clone(), mongo: args.mongo.clone() };
     let stores = Stores::new(&config).await?;
     layout::apply(&stores).await.context("making tables")?;
-    let postgres = || anyhow::Ok(PostgresStore::<OrderDetail>::new(stores.postgres.clone().context("--postgres is needed")?));
+    let postgres =
+        || anyhow::Ok(PostgresStore::<OrderDetail>::new(stores.postgres.clone().context("--postgres is needed")?));
     let mysql = || anyhow::Ok(MysqlStore::<StockLevel>::new(stores.mysql.clone().context("--mysql is needed")?));
     let mongo = || anyhow::Ok(MongoStore::<Activity>::new(stores.mongo.clone().context("--mongo is needed")?));
     let (orders, stock) = (&ORDER, &STOCK);
@@ -76,7 +74,7 @@ async fn measure(args: &OneArgs) -> Result<Told> {
         Subject::MongoLimit => limit::<Activity, _>(args, orders, mongo()?).await,
     }?;
     let peak_memory_mib = crate::machine::peak_memory_mib(std::process::id());
-    Ok(Told { events: args.events, seconds, p50_ms: clock.at(0.5), p99_ms: clock.at(0.99), peak_memory_mib })
+    Ok(Told { seconds, p50_ms: clock.at(0.5), p99_ms: clock.at(0.99), peak_memory_mib })
 }
 
 /// The projector from an empty checkpoint to the end of the log of `topic`.
@@ -95,7 +93,9 @@ async fn replay<V: View, S: Store<V>>(args: &OneArgs, topic: &'static Topic, sto
         shutdown: CancellationToken::new(),
     };
     let bar = ProgressBar::new(ends.iter().map(|(_, end)| end).sum());
-    bar.set_style(ProgressStyle::with_template("{msg:<15} {bar:30} {pos}/{len} {per_sec} {eta}").context("progress bar")?);
+    bar.set_style(
+        ProgressStyle::with_template("{msg:<15} {bar:30} {pos}/{len} {per_sec} {eta}").context("progress bar")?,
+    );
     bar.set_message(args.subject.name());
     let started = Instant::now();
     let running = Projector::<V, _>::new(context.clone(), timed).spawn();
