@@ -144,6 +144,9 @@ fn of_stock(event: &StockEvent) -> Gist {
 }
 
 impl MongoView for Activity {
+    /// Each event makes an entry of its own.
+    const MOSTLY_NEW: bool = true;
+
     fn id(key: &Uuid) -> Bson {
         bson::Uuid::from_bytes(key.into_bytes()).into()
     }

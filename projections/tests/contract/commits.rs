@@ -51,7 +51,7 @@ fn checkpoint(next: u64) -> Checkpoint {
     let term = Term { number: u64::MAX >> 1, nonce: random() };
     Checkpoint {
         next,
-        terms: Terms { current: (next % 2 == 0).then_some(term), sequence: next },
+        terms: Terms { current: next.is_multiple_of(2).then_some(term), sequence: next },
         topic_id: Uuid::new_v4(),
         last_record: random(),
     }
