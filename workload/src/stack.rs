@@ -85,6 +85,12 @@ impl Stack {
         }
     }
 
+    /// The same databases and registry, with another Kafka.
+    #[must_use]
+    pub fn with_kafka(self, brokers: String) -> Self {
+        Self { kafka: Some(brokers), ..self }
+    }
+
     /// The same servers, with topics and databases of its own, which `name` names: what runs there disturbs nothing and is
     /// disturbed by nothing. Topics and databases are not made by this.
     #[must_use]

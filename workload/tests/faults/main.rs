@@ -3,11 +3,14 @@
 //! Each row starts a shop of its own, sends a mix of commands while the fault strikes, and asks `workload verify`, which
 //! shares nothing with the service but the schemas. The last row switches a rule off, to show that the verifier can fail.
 
+mod broker;
 mod shop;
 
 use std::process::Output;
 use std::sync::Mutex;
+use std::time::Duration;
 
+use broker::Broker;
 use shop::{Place, Shop, stack, text};
 
 /// Rows take turns: each needs the machine.
@@ -85,6 +88,22 @@ fn a_projector_dies_inside_a_transaction_of_mongodb() {
 #[test]
 fn a_projector_dies_after_a_commit_in_postgresql() {
     check(Some(("LONJA_CRASH", "after-postgres-commit:20")), 1);
+}
+
+#[test]
+fn the_broker_dies_and_comes_back() {
+    let _turn = TURN.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let broker = Broker::start();
+    let place = Place::new(stack().with_kafka(broker.address.clone()));
+    let strike = || {
+        std::thread::sleep(Duration::from_secs(2));
+        broker.kill();
+        std::thread::sleep(Duration::from_secs(1));
+        broker.start_again();
+    };
+    let (verdict, killed, words) = run(&Row { place: &place, fault: None, always: None, meanwhile: &strike });
+    assert!(verdict.status.success(), "{}\n{words}", text(&verdict));
+    assert_eq!(killed, 0, "the shop outlives its broker\n{words}");
 }
 
 #[test]
