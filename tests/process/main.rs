@@ -165,3 +165,51 @@ async fn a_request_is_traced() {
         assert!(spans.windows(name.len()).any(|window| window == name.as_bytes()), "no span {name:?}");
     }
 }
+
+/// Each store's part of a trace that began with the caller.
+#[tokio::test]
+async fn a_trace_reaches_the_three_stores() {
+    let collector = process::Collector::start().await;
+    let settings = own::settings().await;
+    for step in ["topics", "schemas", "views"] {
+        let applied = process::lonja_in(&settings, &format!("{step} apply"));
+        assert_eq!(applied.code, Some(0), "{}", applied.stderr);
+    }
+    let mut shop = Process::start_in(&settings, &["--otlp-endpoint", &collector.url()]);
+    let trace = "0af7651916cd43dd8448eb211c80319d";
+    let http = reqwest::Client::new();
+    let post = |path: &str, body: serde_json::Value| {
+        let request = http.post(format!("http://{}{path}", shop.address())).header("Idempotency-Key", path);
+        request.header("traceparent", format!("00-{trace}-b7ad6b7169203331-01")).json(&body).send()
+    };
+    let sold = post("/v1/orders", order("ann")).await.unwrap();
+    assert_eq!(sold.status(), 201);
+    let received = post("/v1/stock/tea/receipts", json!({"quantity": 5, "reference": "r1"})).await.unwrap();
+    assert_eq!(received.status(), 201);
+    // A page that shows the write is only there when its store has it.
+    for (path, answer) in [(sold.headers()["location"].to_str().unwrap(), &sold), ("/v1/stock/tea", &received)] {
+        for page in [
+            path.to_owned(),
+            format!("/v1/activity?subject={}", path.replace("/v1/orders", "order").replace("/v1/", "")),
+        ] {
+            let request = http.get(format!("http://{}{page}", shop.address()));
+            let token = answer.headers()["consistency-token"].clone();
+            assert_eq!(request.header("Consistency-Token", token).send().await.unwrap().status(), 200, "{page}");
+        }
+    }
+    assert_eq!(tokio::task::spawn_blocking(move || shop.stop("-TERM")).await.unwrap(), Some(0));
+    let spans = collector.spans_of(trace);
+    for parts in [
+        &["POST /v1/orders"][..],
+        &["POST /v1/stock/{sku}/receipts"],
+        &["decide and append", "order.events"],
+        &["decide and append", "stock.events"],
+        &["project", "order_detail"],
+        &["project", "order_list"],
+        &["project", "stock_level"],
+        &["project", "activity_feed"],
+    ] {
+        let has = |span: &Vec<u8>| parts.iter().all(|part| span.windows(part.len()).any(|at| at == part.as_bytes()));
+        assert!(spans.iter().any(has), "no span {parts:?} of the trace among {}", spans.len());
+    }
+}

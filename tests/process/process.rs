@@ -152,6 +152,16 @@ impl Collector {
         format!("http://{}", self.address)
     }
 
+    /// The spans of one trace, each from its id on: in protobuf a span begins with the trace that it belongs to.
+    pub fn spans_of(&self, trace: &str) -> Vec<Vec<u8>> {
+        let id = (0..16).map(|at| u8::from_str_radix(&trace[2 * at..2 * at + 2], 16).unwrap());
+        let mark: Vec<u8> = [0x0a, 0x10].into_iter().chain(id).collect();
+        let received = self.received();
+        let starts: Vec<usize> = (0..received.len()).filter(|at| received[*at..].starts_with(&mark)).collect();
+        let ends = starts.iter().skip(1).copied().chain([received.len()]);
+        starts.iter().zip(ends).map(|(start, end)| received[*start..end].to_vec()).collect()
+    }
+
     pub fn received(&self) -> Vec<u8> {
         self.received.lock().unwrap().clone()
     }
