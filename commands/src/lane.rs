@@ -217,7 +217,7 @@ impl<A: Aggregate> Lane<A> {
         let appended = claim_record::<A>(&self.context, partition, number, &self.node).and_then(|(term, record)| {
             *claim = Some((term, token));
             self.appender
-                .append(partition, record, token)
+                .append(partition, &record, token)
                 .map_err(|error| SteppedDown::Append { detail: error.detail, fatal: error.fatal })
         });
         if let Err(reason) = appended {

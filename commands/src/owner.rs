@@ -23,7 +23,7 @@ use schemas::{Codec, CodecError, Encoded, Envelope, Refusal, Term};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use crate::states::{Outcome, Slot, States, StoreError};
+use crate::states::{Outcome, Slot, States, StoreError, is_event};
 use crate::{Aggregate, CommandRequest, Decided, Decision, EVENT_TOO_LARGE, Position, VERSION_CONFLICT};
 
 /// Most unconfirmed records of one partition; far below the producer's own queue.
@@ -108,7 +108,10 @@ pub(crate) struct Owner<A: Aggregate> {
 }
 
 struct Hot<A> {
+    /// Tentative: with the records that are not confirmed yet.
     slot: Slot<A>,
+    /// As it is in the store, so that folding needs not read it there.
+    folded: Slot<A>,
     unfolded: usize,
 }
 
@@ -228,7 +231,7 @@ impl<A: Aggregate> Owner<A> {
             Some(slot) => slot,
             None => self.states.load(key)?,
         };
-        Ok(Hot { slot, unfolded: 0 })
+        Ok(Hot { folded: slot.clone(), slot, unfolded: 0 })
     }
 
     fn put_back(&mut self, key: Bytes, hot: Hot<A>) {
@@ -273,20 +276,21 @@ impl<A: Aggregate> Owner<A> {
     ) -> Result<(), SteppedDown> {
         let record = Record { key, headers: envelope.to_headers(A::TOPIC.aggregate), payload };
         let sequence = self.sequence;
+        crash_point("before-append");
+        appender
+            .append(self.partition, &record, self.first_token + sequence)
+            .map_err(|error| SteppedDown::Append { detail: error.detail, fatal: error.fatal })?;
         self.pending_ids.insert(envelope.id, sequence);
         self.pending.push_back(Pending {
             sequence,
             envelope,
-            record: record.clone(),
+            record,
             decision,
             handed_over: Instant::now(),
             first: reply,
             repeats: Vec::new(),
         });
-        crash_point("before-append");
-        appender
-            .append(self.partition, record, self.first_token + sequence)
-            .map_err(|error| SteppedDown::Append { detail: error.detail, fatal: error.fatal })
+        Ok(())
     }
 
     /// Takes what the log says of a record of this partition. Reports of earlier terms are ignored.
@@ -380,7 +384,22 @@ impl<A: Aggregate> Owner<A> {
             return Ok(());
         }
         self.confirmed = self.checkpoint();
-        self.states.fold(&context.codec, &self.unfolded, self.confirmed)?;
+        let mut slots = HashMap::with_capacity(self.unfolded.len());
+        for record in &self.unfolded {
+            let key = &record.record.key;
+            if is_event(&record.envelope.record_type)
+                && !slots.contains_key(key)
+                && let Some(hot) = self.hot.get_mut(key)
+            {
+                slots.insert(key.clone(), std::mem::take(&mut hot.folded));
+            }
+        }
+        self.states.fold(&context.codec, &self.unfolded, self.confirmed, &mut slots)?;
+        for (key, folded) in slots {
+            if let Some(hot) = self.hot.get_mut(&key) {
+                hot.folded = folded;
+            }
+        }
         self.unfolded_ids.clear();
         for record in self.unfolded.drain(..) {
             let key = record.record.key;

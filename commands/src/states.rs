@@ -215,11 +215,17 @@ impl<A: Aggregate> States<A> {
         self.store.outcome(command_id)
     }
 
-    /// Folds records that count and moves the checkpoint, all or nothing.
-    pub fn fold(&self, codec: &Codec, records: &[Admitted], checkpoint: Checkpoint) -> Result<(), StoreError> {
+    /// Folds records that count and moves the checkpoint, all or nothing. `slots` are states as they are folded so far:
+    /// those that the caller has in memory, and afterwards all that the records touch.
+    pub fn fold(
+        &self,
+        codec: &Codec,
+        records: &[Admitted],
+        checkpoint: Checkpoint,
+        slots: &mut HashMap<Bytes, Slot<A>>,
+    ) -> Result<(), StoreError> {
         let store = &self.store;
         let mut batch = store.db.batch();
-        let mut slots: HashMap<Bytes, Slot<A>> = HashMap::new();
         for record in records {
             let id = record.envelope.id;
             batch.insert(&store.outcomes, id.as_bytes(), postcard::to_stdvec(&Outcome::of(record))?);
@@ -233,7 +239,7 @@ impl<A: Aggregate> States<A> {
                 slot.apply(codec, record)?;
             }
         }
-        for (key, slot) in &slots {
+        for (key, slot) in &*slots {
             batch.insert(&store.states, self.state_key(key), postcard::to_stdvec(slot)?);
         }
         if let Some(last) = records.last() {
@@ -280,7 +286,7 @@ impl<A: Aggregate> States<A> {
     }
 }
 
-fn is_event(record_type: &str) -> bool {
+pub(crate) fn is_event(record_type: &str) -> bool {
     record_type != COMMAND_REFUSED.name && record_type != COMMAND_UNCHANGED.name
 }
 

@@ -23,7 +23,7 @@ pub trait Rejection: std::error::Error + Send {
 /// One kind of aggregate: its state is the implementing type, its initial state is `Default`.
 ///
 /// Rebuilding is `history.iter().fold(Self::default(), Self::evolve)`.
-pub trait Decider: Default + Send + 'static {
+pub trait Decider: Clone + Default + Send + 'static {
     /// What may be asked of the aggregate.
     type Command: Send + Sync + 'static;
     /// What may happen to it.

@@ -226,7 +226,7 @@ pub trait Appender: Send + Sync {
     ///
     /// # Errors
     /// When the record was not taken: it is not and will not be in the log, and no report follows.
-    fn append(&self, partition: Partition, record: Record, token: u64) -> Result<(), AppendError>;
+    fn append(&self, partition: Partition, record: &Record, token: u64) -> Result<(), AppendError>;
 }
 
 /// Reads on from where it was made.

@@ -4,7 +4,7 @@
 //! (`lonja_term`, `lonja_sequence`) as readable text, so that analysts can apply the rule in SQL.
 
 use std::borrow::Cow;
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::str::FromStr;
 
 use bytes::Bytes;
@@ -88,6 +88,9 @@ pub enum EnvelopeError {
     },
 }
 
+/// What the values of a record's headers need, roughly.
+const TEXT_BYTES: usize = 512;
+
 const TYPE: &str = "ce_type";
 const ID: &str = "ce_id";
 const SUBJECT: &str = "ce_subject";
@@ -104,31 +107,35 @@ impl Envelope {
     /// The headers that say this, for a record of an aggregate of type `aggregate`.
     #[must_use]
     pub fn to_headers(&self, aggregate: &str) -> Headers {
-        let text = |value: String| Bytes::from(value);
-        let mut headers: Headers = vec![
-            (Cow::Borrowed("ce_specversion"), Bytes::from_static(b"1.0")),
-            (Cow::Borrowed(ID), text(self.id.to_string())),
-            (
-                Cow::Borrowed(TYPE),
-                match &self.record_type {
-                    Cow::Borrowed(name) => Bytes::from_static(name.as_bytes()),
-                    Cow::Owned(name) => Bytes::copy_from_slice(name.as_bytes()),
-                },
-            ),
-            (Cow::Borrowed("ce_source"), text(format!("/lonja/{aggregate}"))),
-            (Cow::Borrowed(SUBJECT), text(self.subject.clone())),
-            (Cow::Borrowed(TIME), text(render_time(self.time))),
-            (Cow::Borrowed("content-type"), Bytes::from_static(b"application/avro")),
-            (Cow::Borrowed(CAUSATION), text(self.causation_id.to_string())),
-            (Cow::Borrowed(CORRELATION), text(self.correlation_id.to_string())),
-            (Cow::Borrowed(TERM), text(self.term.to_string())),
-            (Cow::Borrowed(SEQUENCE), text(self.sequence.to_string())),
-            (Cow::Borrowed(VERSION), text(self.version.to_string())),
-            (Cow::Borrowed(FINGERPRINT), text(format!("{:032x}", self.fingerprint))),
+        // All values in one allocation: a record has a dozen.
+        let mut text = String::with_capacity(TEXT_BYTES);
+        let mut say = |value: fmt::Arguments<'_>| {
+            let start = text.len();
+            // Writing into a string does not fail.
+            let _ = text.write_fmt(value);
+            start..text.len()
+        };
+        let fixed = |name, value: &'static [u8]| (Cow::Borrowed(name), Bytes::from_static(value));
+        let values = [
+            (ID, say(format_args!("{}", self.id))),
+            (TYPE, say(format_args!("{}", self.record_type))),
+            ("ce_source", say(format_args!("/lonja/{aggregate}"))),
+            (SUBJECT, say(format_args!("{}", self.subject))),
+            (TIME, say(format_args!("{}", render_time(self.time)))),
+            (CAUSATION, say(format_args!("{}", self.causation_id))),
+            (CORRELATION, say(format_args!("{}", self.correlation_id))),
+            (TERM, say(format_args!("{}", self.term))),
+            (SEQUENCE, say(format_args!("{}", self.sequence))),
+            (VERSION, say(format_args!("{}", self.version))),
+            (FINGERPRINT, say(format_args!("{:032x}", self.fingerprint))),
         ];
-        if let Some(traceparent) = &self.traceparent {
-            headers.push((Cow::Borrowed(TRACEPARENT), text(traceparent.clone())));
-        }
+        let traceparent = self.traceparent.as_ref().map(|parent| (TRACEPARENT, say(format_args!("{parent}"))));
+        let text = Bytes::from(text);
+        let mut headers = Headers::with_capacity(values.len() + 3);
+        headers.push(fixed("ce_specversion", b"1.0"));
+        headers.push(fixed("content-type", b"application/avro"));
+        let values = values.into_iter().chain(traceparent);
+        headers.extend(values.map(|(name, range)| (Cow::Borrowed(name), text.slice(range))));
         headers
     }
 

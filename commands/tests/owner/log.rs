@@ -133,9 +133,9 @@ struct TestAppender {
 }
 
 impl Appender for TestAppender {
-    fn append(&self, partition: Partition, record: Record, token: u64) -> Result<(), AppendError> {
+    fn append(&self, partition: Partition, record: &Record, token: u64) -> Result<(), AppendError> {
         let mut inner = self.shared.inner.lock();
-        let offset = inner.push(partition, record);
+        let offset = inner.push(partition, record.clone());
         self.shared.changed.notify_all();
         let appended = Appended { offset: Some(offset), timestamp: Timestamp(i64::try_from(offset).unwrap()) };
         let outcome = if inner.failing > 0 {

@@ -89,12 +89,12 @@ impl EmbeddedAppender {
 }
 
 impl Appender for EmbeddedAppender {
-    fn append(&self, partition: Partition, record: Record, token: u64) -> Result<(), AppendError> {
+    fn append(&self, partition: Partition, record: &Record, token: u64) -> Result<(), AppendError> {
         if let Some(failure) = self.store.failure.get() {
             return Err(refused(failure, true));
         }
         self.store.end(partition).map_err(|error| refused(&error.to_string(), false))?;
-        let value = frame::encode(&record).map_err(|error| refused(&error.to_string(), false))?;
+        let value = frame::encode(record).map_err(|error| refused(&error.to_string(), false))?;
         self.writer.enqueue(Entry { partition, token, value, sink: Arc::clone(&self.sink) })
     }
 }

@@ -45,7 +45,7 @@ impl KafkaAppender {
 const MESSAGE_BYTES_MAX: &str = "1048588";
 
 impl Appender for KafkaAppender {
-    fn append(&self, partition: Partition, record: Record, token: u64) -> Result<(), AppendError> {
+    fn append(&self, partition: Partition, record: &Record, token: u64) -> Result<(), AppendError> {
         let mut headers = OwnedHeaders::new_with_capacity(record.headers.len());
         for (name, value) in &record.headers {
             headers = headers.insert(Header { key: name, value: Some(value.as_ref()) });

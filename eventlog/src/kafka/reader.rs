@@ -11,7 +11,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Headers as _, Message};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
-use schemas::{Headers, Topic};
+use schemas::Topic;
 
 use super::elsewhere::DroppedElsewhere;
 use super::logging::{Quiet, is_outage};
@@ -25,6 +25,9 @@ pub(super) struct KafkaReader {
     /// The client does not fetch (any more) and must be told where to read.
     stopped: bool,
 }
+
+/// What the headers of a record need, roughly.
+const HEADER_BYTES: usize = 512;
 
 /// Where a reader is.
 struct Cursor {
@@ -49,7 +52,10 @@ impl KafkaReader {
             .set("isolation.level", "read_uncommitted")
             .set("check.crcs", "false")
             // One fetch is under way per broker: a partition that is assigned in the meantime waits this long.
-            .set("fetch.wait.max.ms", "20")
+            .set("fetch.wait.max.ms", "10")
+            // Left to itself, every record is fetched alone by every reader, and broker and readers do little else. So
+            // the broker collects, and a record is seen at most so much later.
+            .set("fetch.min.bytes", "65536")
             // How long a full queue pauses; a second by default.
             .set("fetch.queue.backoff.ms", "5")
             .set("fetch.error.backoff.ms", "50")
@@ -142,28 +148,34 @@ impl Cursor {
             return None;
         }
         *next = offset + 1;
-        Some(Stored {
-            partition,
-            offset,
-            timestamp: Timestamp(message.timestamp().to_millis().unwrap_or_default()),
-            record: Record {
-                key: Bytes::copy_from_slice(message.key().unwrap_or_default()),
-                headers: headers_of(message),
-                payload: Bytes::copy_from_slice(message.payload().unwrap_or_default()),
-            },
-        })
+        let timestamp = Timestamp(message.timestamp().to_millis().unwrap_or_default());
+        Some(Stored { partition, offset, timestamp, record: record_of(message) })
     }
+}
+
+/// The message's bytes, all in one allocation: a record has a dozen headers, and there are many records.
+fn record_of(message: &BorrowedMessage<'_>) -> Record {
+    let mut bytes = Vec::with_capacity(message.key_len() + message.payload_len() + HEADER_BYTES);
+    let mut copy = |part: &[u8]| {
+        let start = bytes.len();
+        bytes.extend_from_slice(part);
+        start..bytes.len()
+    };
+    let key = copy(message.key().unwrap_or_default());
+    let payload = copy(message.payload().unwrap_or_default());
+    let headers: Vec<_> = headers_of(message, |name, value| (header_names::intern(name), copy(value)));
+    let bytes = Bytes::from(bytes);
+    let headers = headers.into_iter().map(|(name, value)| (name, bytes.slice(value))).collect();
+    Record { key: bytes.slice(key), headers, payload: bytes.slice(payload) }
 }
 
 /// The record's headers; a header without a value has an empty one.
 ///
 /// The client library panics at a header name that is not UTF-8. None of our records has one, and a foreign record must
 /// not stop every reader for ever: such a record has no headers, so that it is void for all readers alike.
-fn headers_of(message: &BorrowedMessage<'_>) -> Headers {
-    let Some(headers) = message.headers() else { return Headers::new() };
-    let read = AssertUnwindSafe(|| {
-        let value = |value: Option<&[u8]>| value.map_or_else(Bytes::new, Bytes::copy_from_slice);
-        headers.iter().map(|header| (header_names::intern(header.key), value(header.value))).collect()
-    });
-    catch_unwind(read).unwrap_or_default()
+fn headers_of<H>(message: &BorrowedMessage<'_>, mut read: impl FnMut(&str, &[u8]) -> H) -> Vec<H> {
+    let Some(headers) = message.headers() else { return Vec::new() };
+    let all =
+        AssertUnwindSafe(|| headers.iter().map(|header| read(header.key, header.value.unwrap_or_default())).collect());
+    catch_unwind(all).unwrap_or_default()
 }

@@ -49,7 +49,7 @@ fn child_that_appends_for_ever() {
     loop {
         permits.send(()).unwrap();
         let record = Record { payload: payload(token), ..decision(term(1), token) };
-        appender.append(partition(u32::try_from(token % 12).unwrap()), record, token).unwrap();
+        appender.append(partition(u32::try_from(token % 12).unwrap()), &record, token).unwrap();
         token += 1;
     }
 }
@@ -107,13 +107,13 @@ fn child_whose_disk_fails() {
     let limited = Command::new("prlimit").args(["--pid", &pid, "--fsize=300000"]).status().unwrap();
     assert!(limited.success());
     for token in 0..1_000 {
-        appender.append(partition(0), Record { payload: payload(97), ..decision(term(1), token) }, token).unwrap();
+        appender.append(partition(0), &Record { payload: payload(97), ..decision(term(1), token) }, token).unwrap();
         let report = reports.recv().unwrap();
         match report.outcome {
             Ok(appended) => println!("acked {}", appended.offset.unwrap()),
             Err(error) => {
                 assert!(error.fatal, "{error}");
-                let refused = appender.append(partition(1), decision(term(1), 0), 0).unwrap_err();
+                let refused = appender.append(partition(1), &decision(term(1), 0), 0).unwrap_err();
                 assert!(refused.fatal, "{refused}");
                 assert!(log.end(partition(0)).unwrap() == token, "what failed is not visible");
                 println!("failed {error}");
@@ -157,7 +157,7 @@ fn a_topic_that_was_not_opened_is_not_there() {
     assert!(matches!(log.end(stock), Err(LogError::NoTopic("stock.events"))));
     assert!(matches!(log.topic_id(&STOCK), Err(LogError::NoTopic("stock.events"))));
     let (appender, _) = appender(&log);
-    let refused = appender.append(stock, records(1).remove(0), 0).unwrap_err();
+    let refused = appender.append(stock, &records(1).remove(0), 0).unwrap_err();
     assert!(!refused.fatal && refused.detail.contains("stock.events"), "{refused}");
 }
 

@@ -93,7 +93,7 @@ fn an_append_to_a_missing_topic_is_reported() {
     let cluster = Cluster::without_topics();
     let log = cluster.connect();
     let (appender, reports) = appender(&log);
-    appender.append(partition(0), decision(term(1), 1), 5).unwrap();
+    appender.append(partition(0), &decision(term(1), 1), 5).unwrap();
     let report = reports.recv_timeout(Duration::from_secs(40)).unwrap();
     assert_eq!(report.token, 5);
     let error = report.outcome.unwrap_err();

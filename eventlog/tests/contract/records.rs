@@ -79,7 +79,7 @@ pub fn appender(log: &dyn EventLog) -> (Box<dyn Appender>, Receiver<Report>) {
 pub fn append(log: &dyn EventLog, partition: Partition, records: &[Record]) -> Vec<Appended> {
     let (appender, reports) = appender(log);
     for (token, record) in records.iter().enumerate() {
-        appender.append(partition, record.clone(), token as u64).unwrap();
+        appender.append(partition, record, token as u64).unwrap();
     }
     let mut appended = Vec::new();
     for token in 0..records.len() as u64 {

@@ -45,7 +45,7 @@ pub fn partitions_do_not_mix(home: &impl Home) {
     let (appender, reports) = appender(&*log);
     for sequence in 0..100 {
         for place in places {
-            appender.append(place, decision(term(u64::from(place.number) + 1), sequence), sequence).unwrap();
+            appender.append(place, &decision(term(u64::from(place.number) + 1), sequence), sequence).unwrap();
         }
     }
     for _ in 0..300 {
@@ -111,7 +111,7 @@ pub fn every_append_of_many_appenders_is_reported_once(home: &impl Home) {
                 scope.spawn(move || {
                     let (appender, reports) = appender(&**log);
                     for sequence in 0..EACH {
-                        appender.append(partition(2), decision(term(number + 1), sequence), sequence).unwrap();
+                        appender.append(partition(2), &decision(term(number + 1), sequence), sequence).unwrap();
                     }
                     let reports = (0..EACH).map(|_| reports.recv_timeout(PATIENCE).unwrap());
                     let reports: Vec<_> = reports.map(|r| (r.token, r.outcome.unwrap().offset.unwrap())).collect();
@@ -167,7 +167,7 @@ pub fn a_dropped_appender_does_not_hinder_the_next(home: &impl Home) {
     append(&*log, partition(0), &records(1));
     let (dropped, _) = appender(&*log);
     for token in 0..1_000 {
-        dropped.append(partition(0), decision(term(1), token), token).unwrap();
+        dropped.append(partition(0), &decision(term(1), token), token).unwrap();
     }
     let begun = Instant::now();
     drop(dropped);

@@ -159,7 +159,7 @@ impl Owner {
         };
         let headers = envelope.to_headers(self.topic.aggregate);
         let record = Record { key: key.into(), headers, payload: encoded.payload.clone() };
-        self.appender.append(partition, record, number).context("appending")?;
+        self.appender.append(partition, &record, number).context("appending")?;
         self.unreported += 1;
         self.await_reports(IN_FLIGHT)
     }
