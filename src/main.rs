@@ -6,6 +6,10 @@ use clap::{CommandFactory, FromArgMatches};
 use lonja::cli::{Check, Cli, Command, Step};
 use lonja::{config_check, serve, steps};
 
+/// Every request allocates on one thread and frees on another, which the system's allocator does slowly.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let mut definition = Cli::command();
     let matches = definition.get_matches_mut();

@@ -5,6 +5,10 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use lonja_workload::{baskets, bench, load, sell, verify};
 
+/// As `lonja` has it, so that the ceiling is one.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Load, benches and checks for Lonja.
 #[derive(Parser)]
 #[command(name = "workload", version)]
