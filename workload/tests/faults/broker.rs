@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::shop::text;
+use crate::place::text;
 
 /// A broker under the hand of `xtask stack`; gone with its data when dropped.
 pub struct Broker {

@@ -4,6 +4,8 @@
 //! shares nothing with the service but the schemas. The last row switches a rule off, to show that the verifier can fail.
 
 mod broker;
+#[path = "../support/place.rs"]
+mod place;
 mod shop;
 
 use std::process::Output;
@@ -11,7 +13,8 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use broker::Broker;
-use shop::{Place, Shop, stack, text};
+use place::{Place, stack, text};
+use shop::Shop;
 
 /// Rows take turns: each needs the machine.
 static TURN: Mutex<()> = Mutex::new(());

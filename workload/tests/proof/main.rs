@@ -1,7 +1,10 @@
 //! What strangers read: against the real broker, the real registry, and the Python of the stack.
 
+#[path = "../support/place.rs"]
+mod place;
 mod planted;
 mod python_reader;
+mod sale;
 
 /// A variable that names a part of the stack.
 fn address(variable: &str) -> String {
