@@ -220,7 +220,8 @@ mod tests {
 
     #[test]
     fn each_code_has_a_page_and_each_page_a_code() {
-        let pages = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/errors");
+        // Of the clone that is tested, which may be another than the one that was compiled.
+        let pages = std::path::PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").unwrap()).join("../docs/errors");
         let pages = std::fs::read_dir(pages).unwrap().map(|page| page.unwrap().file_name().into_string().unwrap());
         let mut pages: Vec<_> = pages.collect();
         pages.sort_unstable();
