@@ -154,6 +154,8 @@ impl Shop {
 
 fn describe_metrics() {
     gateway::metrics::describe();
+    commands::metrics::describe();
+    eventlog::metrics::describe();
 }
 
 /// The offset after the last record of each partition.

@@ -16,6 +16,7 @@ use schemas::{Envelope, Term};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
+use crate::metrics::{STEP_DOWNS, TERMS_STARTED};
 use crate::owner::{Context, FOLD_AFTER, Failure, Owner, Reply, SteppedDown, answer};
 use crate::restore::{self, ClaimSender, Claimed, Job, Progress};
 use crate::states::{Outcome, Store};
@@ -203,7 +204,7 @@ impl<A: Aggregate> Lane<A> {
                     return;
                 }
                 tracing::debug!(%partition, term = %term, next = started.checkpoint.next, "owner started");
-                metrics::counter!("lonja_terms_started_total", "topic" => A::TOPIC.name).increment(1);
+                ::metrics::counter!(TERMS_STARTED, "topic" => A::TOPIC.name).increment(1);
                 let owner = Box::new(Owner::new(partition, started, *token));
                 self.places.insert(partition, Place::Running { owner, since: Instant::now() });
             }
@@ -266,7 +267,7 @@ impl<A: Aggregate> Lane<A> {
     /// claim, with back-off. A fatal error of the producer ends all terms of the lane.
     fn step_down(&mut self, partition: Partition, reason: &SteppedDown) {
         tracing::warn!(%partition, reason = reason as &dyn std::error::Error, "stepped down");
-        metrics::counter!("lonja_step_downs_total", "topic" => A::TOPIC.name).increment(1);
+        ::metrics::counter!(STEP_DOWNS, "topic" => A::TOPIC.name).increment(1);
         let fatal = matches!(reason, SteppedDown::Append { fatal: true, .. });
         let ended: Vec<Partition> = if fatal {
             match self.context.log.appender(sink(&self.sender)) {

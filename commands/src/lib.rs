@@ -6,6 +6,7 @@
 
 mod lane;
 pub mod ledger;
+pub mod metrics;
 mod owner;
 mod restore;
 pub mod router;

@@ -23,6 +23,7 @@ use schemas::{Codec, CodecError, Encoded, Envelope, Refusal, Term};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
+use crate::metrics::{APPEND_SECONDS, UNHEARD_ANSWERS};
 use crate::states::{Outcome, Slot, States, StoreError, is_event};
 use crate::{Aggregate, CommandRequest, Decided, Decision, EVENT_TOO_LARGE, Position, VERSION_CONFLICT};
 
@@ -343,7 +344,7 @@ impl<A: Aggregate> Owner<A> {
     fn settle(&mut self, offset: u64, appended: Appended) {
         let Some(pending) = self.pending.pop_front() else { return };
         self.pending_ids.remove(&pending.envelope.id);
-        metrics::histogram!("lonja_append_seconds", "topic" => A::TOPIC.name).record(pending.handed_over.elapsed());
+        ::metrics::histogram!(APPEND_SECONDS, "topic" => A::TOPIC.name).record(pending.handed_over.elapsed());
         self.confirmed = Checkpoint {
             next: offset + 1,
             terms: Terms { current: Some(self.term), sequence: pending.sequence },
@@ -439,7 +440,7 @@ impl<A: Aggregate> Owner<A> {
 /// Gives an answer; a caller that stopped waiting asks again with the same id.
 pub(crate) fn answer<A: Aggregate>(reply: Reply<A>, with: Result<Decided<A::Event>, Failure>) {
     if reply.send(with).is_err() {
-        metrics::counter!("lonja_unheard_answers_total", "topic" => A::TOPIC.name).increment(1);
+        ::metrics::counter!(UNHEARD_ANSWERS, "topic" => A::TOPIC.name).increment(1);
     }
 }
 

@@ -12,6 +12,7 @@ use eventlog::{Admitted, Partition, Tail, TailError};
 use schemas::Term;
 
 use crate::Aggregate;
+use crate::metrics::STATE_WIPES;
 use crate::owner::{Context, Started};
 use crate::states::{States, Store, StoreError};
 
@@ -162,7 +163,7 @@ fn wipe_if_diverged<A: Aggregate>(
         && let Some(diverged) = restoring.get(partition)
     {
         tracing::error!(%partition, error = &error as &dyn std::error::Error, "the log has another past; local state is rebuilt");
-        metrics::counter!("lonja_state_wipes_total", "topic" => partition.topic.name).increment(1);
+        ::metrics::counter!(STATE_WIPES, "topic" => partition.topic.name).increment(1);
         diverged.states.wipe()?;
     }
     Ok(error.into())

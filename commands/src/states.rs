@@ -21,6 +21,7 @@ use schemas::{Codec, CodecError};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::metrics::AGGREGATES_PARKED;
 use crate::{Aggregate, Decided, Decision, Position};
 
 /// How long the outcome of a command is remembered, in log time: what clients are promised.
@@ -142,7 +143,7 @@ impl<A: Aggregate> Slot<A> {
     fn park(&mut self, record: &Admitted, why: &str) {
         let Admitted { partition, offset, .. } = record;
         tracing::error!(%partition, offset, subject = record.envelope.subject, why, "aggregate parked");
-        metrics::counter!("lonja_aggregates_parked_total", "topic" => partition.topic.name).increment(1);
+        ::metrics::counter!(AGGREGATES_PARKED, "topic" => partition.topic.name).increment(1);
         self.parked = Some(format!("{why} at {partition}@{offset}"));
     }
 }

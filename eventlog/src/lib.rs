@@ -8,6 +8,7 @@ pub mod embedded;
 pub mod fault;
 mod header_names;
 pub mod kafka;
+pub mod metrics;
 pub mod tail;
 pub mod term;
 

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
+use crate::metrics::VOID_RECORDS;
 use crate::term::{Terms, Verdict, VoidReason};
 use crate::{EventLog, LogError, Partition, Record, Stored};
 
@@ -200,7 +201,7 @@ impl Fold {
             (Verdict::Valid, Ok(envelope)) => Some(Admitted { partition, offset, timestamp, envelope, record }),
             (Verdict::Void(reason), _) => {
                 self.voids += 1;
-                metrics::counter!("lonja_void_records_total", "topic" => partition.topic.name, "reason" => reason.as_str())
+                ::metrics::counter!(VOID_RECORDS, "topic" => partition.topic.name, "reason" => reason.as_str())
                     .increment(1);
                 tracing::debug!(%partition, offset, reason = reason.as_str(), "void record");
                 None

@@ -36,6 +36,12 @@ async fn requests_are_measured_by_route(shop: &TestShop) {
         assert!(text.contains(expected), "{expected} is not in\n{text}");
     }
     assert!(!text.contains(&sku), "a label holds what a caller sent");
+    let named = |mark: &str| -> std::collections::BTreeSet<_> {
+        text.lines().filter_map(|line| line.strip_prefix(mark)?.split(' ').next()).collect()
+    };
+    let (measured, explained) = (named("# TYPE "), named("# HELP "));
+    assert!(measured.contains("lonja_append_seconds"), "{measured:?}");
+    assert_eq!(measured.difference(&explained).collect::<Vec<_>>(), Vec::<&&str>::new(), "nobody says what it is");
 }
 
 async fn there_is_nothing_at_an_unknown_path(shop: &TestShop) {
