@@ -15,8 +15,8 @@ use crate::exec;
 
 /// The same for every instance and broker: data formatted under another id could not be used again.
 const CLUSTER_ID: &str = "AAAAAAAAQACAAAAAAAAAAQ";
-/// A tool lives too short for the second compiler to pay. A broker does not: with the first one alone it needs about
-/// twice the time for a request, and every bench measures little else.
+/// A tool lives too short for the second compiler to pay. A broker does not: with the first one alone it takes a
+/// third more CPU for the same orders (ARCHITECTURE.md, "Where the time of a command goes").
 const FIRST_COMPILER: &str = "-XX:TieredStopAtLevel=1";
 const TIMEOUT: Duration = Duration::from_secs(2);
 
