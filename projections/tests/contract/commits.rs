@@ -1,6 +1,7 @@
 //! Rows and checkpoints move together, or not at all.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use eventlog::{Checkpoint, Partition, Terms};
 use lonja_projections::StoreError;
@@ -99,15 +100,19 @@ impl ToEach for Race<'_> {
     }
 }
 
-/// A commit that met another in the act may fail otherwise; what became of it is told by the next one.
+/// A commit that met another in the act may fail otherwise; what became of it is told by the next one. Like a projector
+/// it waits in between, never as long as its rival: two that try again at once only meet again.
 async fn until_certain<V: View, S: Store<V>>(store: &S, commit: &Commit<V>) -> Result<(), StoreError> {
-    for _ in 0..50 {
+    let mut failures = Vec::new();
+    for attempt in 1..=50 {
         match store.commit(commit).await {
-            Err(StoreError::Commit { .. }) => {}
+            Err(error @ StoreError::Commit { .. }) => failures.push(error),
             certain => return certain,
         }
+        let (random, _) = Uuid::new_v4().as_u64_pair();
+        tokio::time::sleep(Duration::from_millis(random % (20 * attempt))).await;
     }
-    panic!("{} never had a certain answer", V::NAME)
+    panic!("{} never had a certain answer, at last {:?}", V::NAME, failures.last())
 }
 
 /// All checkpoints but one are where they are expected.
