@@ -1,9 +1,10 @@
 //! The command side: one owner per partition decides, appends one record, and answers when the log has confirmed it.
 //!
 //! [`router`] finds the lane of a key and waits for a definite answer; [`lane`] is the thread on which the owners of an
-//! aggregate type live; [`owner`] is the protocol of one partition; [`restore`] is how an owner comes to be; [`states`]
-//! is the local cache of the log.
+//! aggregate type live; [`owner`] is the protocol of one partition, with [`decide`](mod@decide) and its [`working_set`];
+//! [`restore`] is how an owner comes to be; [`states`] is the local cache of the log.
 
+mod decide;
 mod lane;
 pub mod ledger;
 pub mod metrics;
@@ -11,7 +12,9 @@ mod owner;
 mod restore;
 pub mod router;
 pub mod states;
+mod working_set;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use eventlog::Partition;
@@ -130,7 +133,7 @@ pub enum Lookup {
         /// The aggregate's version after it.
         version: u64,
         /// Full Avro name of the record: an event, `lonja.log.CommandRefused` or `lonja.log.CommandUnchanged`.
-        record_type: String,
+        record_type: Cow<'static, str>,
         /// The refusal, if it is one.
         refusal: Option<Refusal>,
     },

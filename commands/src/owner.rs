@@ -6,7 +6,6 @@
 
 use std::borrow::Cow;
 use std::collections::{HashMap, VecDeque};
-use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,23 +13,19 @@ use bytes::Bytes;
 use domain::Timestamp;
 use eventlog::fault::{crash_point, mutant};
 use eventlog::tail::identity;
-use eventlog::{
-    Admitted, Appended, Appender, Checkpoint, EventLog, PAYLOAD_BYTES_MAX, Partition, Record, Report, Tail, Terms,
-};
-use lru::LruCache;
-use schemas::wire::log::{encode_refusal, encode_unchanged};
-use schemas::{Codec, CodecError, Encoded, Envelope, Refusal, Term};
+use eventlog::{Admitted, Appended, Appender, Checkpoint, EventLog, Partition, Record, Report, Tail, Terms};
+use schemas::{Codec, CodecError, Envelope, Term};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
+use crate::decide::decide;
 use crate::metrics::{APPEND_SECONDS, UNHEARD_ANSWERS};
-use crate::states::{Outcome, Slot, States, StoreError, is_event};
-use crate::{Aggregate, CommandRequest, Decided, Decision, EVENT_TOO_LARGE, Position, VERSION_CONFLICT};
+use crate::states::{Outcome, States, StoreError};
+use crate::working_set::{Held, WorkingSet};
+use crate::{Aggregate, CommandRequest, Decided, Decision, Position};
 
 /// Most unconfirmed records of one partition; far below the producer's own queue.
 const PENDING_MAX: usize = 2_048;
-/// Clean states kept in memory per partition.
-const CACHED_STATES_MAX: NonZeroUsize = NonZeroUsize::new(8_192).expect("it is not 0");
 /// Confirmed records are folded into the store when there are so many …
 const UNFOLDED_MAX: usize = 512;
 /// … or when the oldest has waited so long.
@@ -88,7 +83,7 @@ pub(crate) struct Context {
 pub(crate) struct Owner<A: Aggregate> {
     partition: Partition,
     term: Term,
-    states: States<A>,
+    memory: WorkingSet<A>,
     /// Of everything confirmed.
     confirmed: Checkpoint,
     /// Sequence number of the latest record handed to the log.
@@ -98,22 +93,6 @@ pub(crate) struct Owner<A: Aggregate> {
     pending: VecDeque<Pending<A>>,
     /// Sequence numbers of `pending`, by command id.
     pending_ids: HashMap<Uuid, u64>,
-    /// Confirmed, not in the store yet.
-    unfolded: Vec<Admitted>,
-    /// Where in `unfolded`, by command id.
-    unfolded_ids: HashMap<Uuid, usize>,
-    unfolded_since: Option<Instant>,
-    /// States with records that are not folded into the store yet.
-    hot: HashMap<Bytes, Hot<A>>,
-    cache: LruCache<Bytes, Slot<A>>,
-}
-
-struct Hot<A> {
-    /// Tentative: with the records that are not confirmed yet.
-    slot: Slot<A>,
-    /// As it is in the store, so that folding needs not read it there.
-    folded: Slot<A>,
-    unfolded: usize,
 }
 
 /// A record handed to the log and not confirmed.
@@ -134,17 +113,12 @@ impl<A: Aggregate> Owner<A> {
         Self {
             partition,
             term,
-            states,
+            memory: WorkingSet::new(states),
             confirmed: checkpoint,
             sequence: 0,
             first_token,
             pending: VecDeque::new(),
             pending_ids: HashMap::new(),
-            unfolded: Vec::new(),
-            unfolded_ids: HashMap::new(),
-            unfolded_since: None,
-            hot: HashMap::new(),
-            cache: LruCache::new(CACHED_STATES_MAX),
         }
     }
 
@@ -162,27 +136,27 @@ impl<A: Aggregate> Owner<A> {
             return Ok(());
         }
         let key = Bytes::copy_from_slice(request.key.as_bytes());
-        let mut hot = self.take_state(&key)?;
+        let mut held = self.memory.take(&key)?;
         let now = (context.now)();
-        let decided = match &hot.slot.parked {
+        let decided = match &held.slot.parked {
             Some(reason) => Err(Failure::Parked(reason.clone())),
-            None => decide(&context.codec, request, &hot.slot, now).map_err(|error| unreadable(&error)),
+            None => decide(&context.codec, request, &held.slot, now).map_err(|error| unreadable(&error)),
         };
         let (decision, encoded) = match decided {
             Ok(decided) => decided,
             Err(failure) => {
-                self.put_back(key, hot);
+                self.memory.put(key, held);
                 answer::<A>(reply, Err(failure));
                 return Ok(());
             }
         };
         if let Decision::Accepted(event) = &decision {
-            hot.slot.state = std::mem::take(&mut hot.slot.state).evolve(event);
-            hot.slot.version += 1;
+            held.slot.state = std::mem::take(&mut held.slot.state).evolve(event);
+            held.slot.version += 1;
         }
-        hot.unfolded += 1;
-        let version = hot.slot.version;
-        self.hot.insert(key.clone(), hot);
+        self.sequence += 1;
+        let version = held.slot.version;
+        self.memory.put(key.clone(), Held { last: self.sequence, ..held });
         let envelope = self.envelope(request, encoded.record_type.name, version, now);
         self.append(appender, key, envelope, encoded.payload, decision, reply)
     }
@@ -207,13 +181,7 @@ impl<A: Aggregate> Owner<A> {
             }
             return Ok(None);
         }
-        let outcome = match self.unfolded_ids.get(&id).and_then(|at| self.unfolded.get(*at)) {
-            Some(record) => Outcome::of(record),
-            None => match self.states.outcome(id)? {
-                Some(outcome) => outcome,
-                None => return Ok(Some(reply)),
-            },
-        };
+        let Some(outcome) = self.memory.outcome(id)? else { return Ok(Some(reply)) };
         let here = outcome.topic == A::TOPIC.name && outcome.partition == self.partition.number;
         let again = if here && outcome.fingerprint == request.fingerprint {
             outcome.decided::<A>(&context.codec).map_err(|error| unreadable(&error))
@@ -224,33 +192,7 @@ impl<A: Aggregate> Owner<A> {
         Ok(None)
     }
 
-    fn take_state(&mut self, key: &Bytes) -> Result<Hot<A>, StoreError> {
-        if let Some(hot) = self.hot.remove(key) {
-            return Ok(hot);
-        }
-        let slot = match self.cache.pop(key) {
-            Some(slot) => slot,
-            None => self.states.load(key)?,
-        };
-        Ok(Hot { folded: slot.clone(), slot, unfolded: 0 })
-    }
-
-    fn put_back(&mut self, key: Bytes, hot: Hot<A>) {
-        if hot.unfolded > 0 {
-            self.hot.insert(key, hot);
-        } else {
-            self.cache.put(key, hot.slot);
-        }
-    }
-
-    fn envelope(
-        &mut self,
-        request: &CommandRequest<A>,
-        record: &'static str,
-        version: u64,
-        now: Timestamp,
-    ) -> Envelope {
-        self.sequence += 1;
+    fn envelope(&self, request: &CommandRequest<A>, record: &'static str, version: u64, now: Timestamp) -> Envelope {
         Envelope {
             id: request.command_id,
             record_type: Cow::Borrowed(record),
@@ -314,7 +256,7 @@ impl<A: Aggregate> Owner<A> {
             }
             offset => return Err(SteppedDown::Offset { offset, expected: self.confirmed.next }),
         }
-        if self.unfolded.len() >= UNFOLDED_MAX {
+        if self.memory.unfolded() >= UNFOLDED_MAX {
             self.fold(context)?;
         }
         Ok(())
@@ -359,9 +301,7 @@ impl<A: Aggregate> Owner<A> {
         }
         answer::<A>(pending.first, Ok(decided));
         crash_point("after-answer");
-        self.unfolded_since.get_or_insert_with(Instant::now);
-        self.unfolded_ids.insert(pending.envelope.id, self.unfolded.len());
-        self.unfolded.push(Admitted {
+        self.memory.confirm(Admitted {
             partition: self.partition,
             offset,
             timestamp: appended.timestamp,
@@ -372,53 +312,21 @@ impl<A: Aggregate> Owner<A> {
 
     /// Folds into the store what has waited long enough.
     pub fn tick(&mut self, context: &Context) -> Result<(), SteppedDown> {
-        match self.unfolded_since {
-            Some(since) if since.elapsed() >= FOLD_AFTER => self.fold(context),
-            _ => Ok(()),
-        }
-    }
-
-    /// Folds everything confirmed into the store.
-    pub fn fold(&mut self, context: &Context) -> Result<(), SteppedDown> {
-        self.unfolded_since = None;
-        if self.unfolded.is_empty() {
-            return Ok(());
-        }
-        self.confirmed = self.checkpoint();
-        let mut slots = HashMap::with_capacity(self.unfolded.len());
-        for record in &self.unfolded {
-            let key = &record.record.key;
-            if is_event(&record.envelope.record_type)
-                && !slots.contains_key(key)
-                && let Some(hot) = self.hot.get_mut(key)
-            {
-                slots.insert(key.clone(), std::mem::take(&mut hot.folded));
-            }
-        }
-        self.states.fold(&context.codec, &self.unfolded, self.confirmed, &mut slots)?;
-        for (key, folded) in slots {
-            if let Some(hot) = self.hot.get_mut(&key) {
-                hot.folded = folded;
-            }
-        }
-        self.unfolded_ids.clear();
-        for record in self.unfolded.drain(..) {
-            let key = record.record.key;
-            if let Some(hot) = self.hot.get_mut(&key) {
-                hot.unfolded -= 1;
-                if hot.unfolded == 0
-                    && let Some(Hot { slot, .. }) = self.hot.remove(&key)
-                {
-                    self.cache.put(key, slot);
-                }
-            }
+        if self.memory.oldest_unfolded().is_some_and(|oldest| oldest.elapsed() >= FOLD_AFTER) {
+            self.fold(context)?;
         }
         Ok(())
     }
 
+    /// Folds everything confirmed into the store.
+    pub fn fold(&mut self, context: &Context) -> Result<(), SteppedDown> {
+        self.confirmed = self.checkpoint();
+        Ok(self.memory.fold(&context.codec, self.confirmed)?)
+    }
+
     /// The checkpoint of everything confirmed; the digest of its last record is worked out only here.
     fn checkpoint(&self) -> Checkpoint {
-        let last_record = self.unfolded.last().map_or(self.confirmed.last_record, |last| identity(&last.record));
+        let last_record = self.memory.last().map_or(self.confirmed.last_record, |last| identity(&last.record));
         Checkpoint { last_record, ..self.confirmed }
     }
 
@@ -427,8 +335,7 @@ impl<A: Aggregate> Owner<A> {
         if self.pending_ids.contains_key(&command_id) {
             return Some(None);
         }
-        let at = self.unfolded_ids.get(&command_id)?;
-        self.unfolded.get(*at).map(|record| Some(Outcome::of(record)))
+        self.memory.recent(command_id).map(|record| Some(Outcome::of(record)))
     }
 
     /// Nothing is outstanding.
@@ -446,42 +353,4 @@ pub(crate) fn answer<A: Aggregate>(reply: Reply<A>, with: Result<Decided<A::Even
 
 fn unreadable(error: &CodecError) -> Failure {
     Failure::Parked(error.in_full())
-}
-
-/// The decision and its record. Whatever it is, it is exactly one record.
-fn decide<A: Aggregate>(
-    codec: &Codec,
-    request: &CommandRequest<A>,
-    slot: &Slot<A>,
-    now: Timestamp,
-) -> Result<(Decision<A::Event>, Encoded), CodecError> {
-    let command = A::command_name(&request.command);
-    let refuse = |refusal: Refusal| {
-        let encoded = encode_refusal(codec, A::TOPIC, &refusal)?;
-        Ok((Decision::Refused(refusal), encoded))
-    };
-    if let Some(expected) = request.expected_version.filter(|expected| *expected != slot.version) {
-        return refuse(Refusal {
-            command: command.to_owned(),
-            code: VERSION_CONFLICT.to_owned(),
-            detail: format!("version {expected} was expected and {} is current", slot.version),
-            facts: [("current_version".to_owned(), i64::try_from(slot.version).unwrap_or(i64::MAX))].into(),
-        });
-    }
-    match slot.state.decide(&request.command, now) {
-        Ok(Some(event)) => {
-            let encoded = A::encode(codec, &event)?;
-            if encoded.payload.len() > PAYLOAD_BYTES_MAX {
-                return refuse(Refusal {
-                    command: command.to_owned(),
-                    code: EVENT_TOO_LARGE.to_owned(),
-                    detail: format!("the event would exceed {PAYLOAD_BYTES_MAX} bytes"),
-                    facts: Default::default(),
-                });
-            }
-            Ok((Decision::Accepted(event), encoded))
-        }
-        Ok(None) => Ok((Decision::Unchanged, encode_unchanged(codec, A::TOPIC, command)?)),
-        Err(rejection) => refuse(Refusal::new(command, &rejection)),
-    }
 }

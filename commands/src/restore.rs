@@ -2,7 +2,7 @@
 //!
 //! One thread restores a set of partitions together, off the lane's thread, so that a large partition delays no other.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -229,7 +229,7 @@ fn fold<A: Aggregate>(
         if let Some(restoring) = restoring.get(&partition)
             && let Some(checkpoint) = tail.checkpoint(partition)
         {
-            restoring.states.fold(&context.codec, &records, checkpoint, &mut HashMap::new())?;
+            restoring.states.fold(&context.codec, &records, checkpoint, |_| None)?;
         }
     }
     Ok(())

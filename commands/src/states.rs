@@ -4,6 +4,8 @@
 //! Written without fsync and deletable at any time: it may lag the log, never lead it, because only confirmed records are
 //! folded here. Restoring and running write through the same [`States::fold`].
 
+use std::borrow::Cow;
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::marker::PhantomData;
 use std::path::Path;
@@ -26,15 +28,15 @@ use crate::{Aggregate, Decided, Decision, Position};
 
 /// How long the outcome of a command is remembered, in log time: what clients are promised.
 pub const OUTCOME_HORIZON: Duration = Duration::from_hours(24);
-/// How many expired outcomes one fold removes at most, so that no fold is long.
-const EXPIRED_PER_FOLD_MAX: usize = 1_024;
+/// The outcomes of how many former folds one fold removes at most, so that no fold is long.
+const EXPIRED_PER_FOLD_MAX: usize = 4;
 
 /// The store of one node.
 pub struct Store {
     db: Database,
     states: Keyspace,
     outcomes: Keyspace,
-    /// Outcomes by age: log time, then command id.
+    /// The command ids of each fold, by log time of its last record and that one's id.
     ages: Keyspace,
     checkpoints: Keyspace,
     leased: Mutex<HashSet<Partition>>,
@@ -58,7 +60,7 @@ pub enum StoreError {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outcome {
     /// Topic of the record.
-    pub topic: String,
+    pub topic: Cow<'static, str>,
     /// Its partition.
     pub partition: u32,
     /// Its offset.
@@ -70,7 +72,7 @@ pub struct Outcome {
     /// Digest of the request.
     pub fingerprint: u128,
     /// What was decided …
-    pub record_type: String,
+    pub record_type: Cow<'static, str>,
     /// … in full, so that the first answer can be given again.
     pub payload: Vec<u8>,
 }
@@ -78,13 +80,13 @@ pub struct Outcome {
 impl Outcome {
     pub(crate) fn of(record: &Admitted) -> Self {
         Self {
-            topic: record.partition.topic.name.to_owned(),
+            topic: Cow::Borrowed(record.partition.topic.name),
             partition: record.partition.number,
             offset: record.offset,
             timestamp: record.timestamp,
             version: record.envelope.version,
             fingerprint: record.envelope.fingerprint,
-            record_type: record.envelope.record_type.to_string(),
+            record_type: record.envelope.record_type.clone(),
             payload: record.record.payload.to_vec(),
         }
     }
@@ -216,34 +218,41 @@ impl<A: Aggregate> States<A> {
         self.store.outcome(command_id)
     }
 
-    /// Folds records that count and moves the checkpoint, all or nothing. `slots` are states as they are folded so far:
-    /// those that the caller has in memory, and afterwards all that the records touch.
-    pub fn fold(
+    /// Folds records that count and moves the checkpoint, all or nothing. `known` is the state of an aggregate after the
+    /// last of these records, where the caller has it.
+    pub fn fold<'s>(
         &self,
         codec: &Codec,
         records: &[Admitted],
         checkpoint: Checkpoint,
-        slots: &mut HashMap<Bytes, Slot<A>>,
-    ) -> Result<(), StoreError> {
+        known: impl Fn(&Bytes) -> Option<&'s Slot<A>>,
+    ) -> Result<(), StoreError>
+    where
+        A: 's,
+    {
         let store = &self.store;
         let mut batch = store.db.batch();
+        let mut slots: HashMap<&Bytes, Cow<'s, Slot<A>>> = HashMap::with_capacity(records.len());
         for record in records {
-            let id = record.envelope.id;
-            batch.insert(&store.outcomes, id.as_bytes(), postcard::to_stdvec(&Outcome::of(record))?);
-            batch.insert(&store.ages, age_key(record.timestamp, id), []);
+            batch.insert(&store.outcomes, record.envelope.id.as_bytes(), postcard::to_stdvec(&Outcome::of(record))?);
             if is_event(&record.envelope.record_type) {
                 let key = &record.record.key;
-                let slot = match slots.get_mut(key) {
-                    Some(slot) => slot,
-                    None => slots.entry(key.clone()).or_insert(self.load(key)?),
-                };
-                slot.apply(codec, record)?;
+                match slots.entry(key) {
+                    Entry::Occupied(slot) if matches!(slot.get(), Cow::Borrowed(_)) => {}
+                    Entry::Occupied(slot) => slot.into_mut().to_mut().apply(codec, record)?,
+                    Entry::Vacant(vacant) => match known(key) {
+                        Some(slot) => drop(vacant.insert(Cow::Borrowed(slot))),
+                        None => vacant.insert(Cow::Owned(self.load(key)?)).to_mut().apply(codec, record)?,
+                    },
+                }
             }
         }
-        for (key, slot) in &*slots {
-            batch.insert(&store.states, self.state_key(key), postcard::to_stdvec(slot)?);
+        for (key, slot) in &slots {
+            batch.insert(&store.states, self.state_key(key), postcard::to_stdvec(slot.as_ref())?);
         }
         if let Some(last) = records.last() {
+            let ids: Vec<u8> = records.iter().flat_map(|record| *record.envelope.id.as_bytes()).collect();
+            batch.insert(&store.ages, age_key(last.timestamp, last.envelope.id), ids);
             self.expire(&mut batch, last.timestamp)?;
         }
         let value = postcard::to_stdvec(&(A::STATE_VERSION, checkpoint))?;
@@ -273,8 +282,9 @@ impl<A: Aggregate> States<A> {
         let horizon = i64::try_from(OUTCOME_HORIZON.as_millis()).unwrap_or(i64::MAX);
         let oldest = age_key(Timestamp(now.0.saturating_sub(horizon)), Uuid::nil());
         for entry in self.store.ages.range(..oldest).take(EXPIRED_PER_FOLD_MAX) {
-            let key = entry.key()?;
-            batch.remove(&self.store.outcomes, &key[8..]);
+            let (key, ids) = entry.into_inner()?;
+            let (ids, _) = ids.as_chunks::<16>();
+            ids.iter().for_each(|id| batch.remove(&self.store.outcomes, id));
             batch.remove(&self.store.ages, key);
         }
         Ok(())

@@ -9,6 +9,7 @@ pub mod fault;
 mod header_names;
 pub mod kafka;
 pub mod metrics;
+pub mod shared;
 pub mod tail;
 pub mod term;
 

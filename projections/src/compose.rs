@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use eventlog::EventLog;
+use eventlog::shared::SharedLog;
 use futures::future::join_all;
 use schemas::Codec;
 use tokio::task::JoinHandle;
@@ -28,7 +29,7 @@ pub struct Projections {
     lag: JoinHandle<()>,
 }
 
-/// Starts a projector for each view. A view whose store is not configured lives in memory; a store that does not answer
+/// Starts a projector for each view; those that are near the end of the log share one reader. A view whose store is not configured lives in memory; a store that does not answer
 /// delays its own views alone. The projectors end when `shutdown` is cancelled.
 ///
 /// # Errors
@@ -44,7 +45,7 @@ pub async fn start(
     let progress = Progress::default();
     let shutdown = shutdown.child_token();
     let context = Context {
-        log: Arc::clone(&log),
+        log: Arc::new(SharedLog::new(Arc::clone(&log))),
         codec,
         progress: progress.clone(),
         batch_events: BATCH_EVENTS,

@@ -172,7 +172,7 @@ impl<V: View, S: Store<V>> Projector<V, S> {
         let wanted = fold::wanted::<V>(&batch.events);
         let rows = if wanted.is_empty() { Vec::new() } else { self.store.load(&wanted).await? };
         let (upserts, deletes) = fold::changes(&batch.events, rows);
-        self.store.commit(&Commit { upserts, deletes, moves: batch.moves.clone() }).await
+        self.store.commit(Commit { upserts, deletes, moves: batch.moves.clone() }).await
     }
 
     /// Until it succeeds, or something else than a store that does not answer ends it.

@@ -21,7 +21,7 @@ pub trait Store<V: View>: Clone + Send + Sync + 'static {
     /// # Errors
     /// [`StoreError::CheckpointMoved`] when a checkpoint is not where `commit` expects it; nothing was written. After
     /// any other error it may have been written: committing again tells, by that same answer.
-    fn commit(&self, commit: &Commit<V>) -> impl Future<Output = Result<(), StoreError>> + Send;
+    fn commit(&self, commit: Commit<V>) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// All rows and checkpoints as of one moment, rows by key.
     fn snapshot(&self) -> impl Future<Output = Result<Snapshot<V>, StoreError>> + Send;

@@ -95,7 +95,7 @@ impl<V: MemoryView, S: Store<V>> Store<V> for Placed<V, S> {
         }
     }
 
-    async fn commit(&self, commit: &Commit<V>) -> Result<(), StoreError> {
+    async fn commit(&self, commit: Commit<V>) -> Result<(), StoreError> {
         match self {
             Self::Memory(store) => store.commit(commit).await,
             Self::Server(store) => store.commit(commit).await,

@@ -1,12 +1,14 @@
 //! The logs under test.
 
 use std::cell::RefCell;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::executor::block_on;
 use lonja_eventlog::EventLog;
 use lonja_eventlog::embedded::EmbeddedLog;
 use lonja_eventlog::kafka::{KafkaLog, Settings};
+use lonja_eventlog::shared::SharedLog;
 use rdkafka::admin::{AdminClient, AdminOptions, TopicResult};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
@@ -40,6 +42,19 @@ impl Home for Directory {
 
     fn replace(&self) {
         *self.0.borrow_mut() = tempfile::tempdir().unwrap();
+    }
+}
+
+/// Another home, whose readers share.
+pub struct Shared<H>(pub H);
+
+impl<H: Home> Home for Shared<H> {
+    fn open(&self) -> Box<dyn EventLog> {
+        Box::new(SharedLog::new(Arc::from(self.0.open())))
+    }
+
+    fn replace(&self) {
+        self.0.replace();
     }
 }
 

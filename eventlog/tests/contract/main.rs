@@ -10,6 +10,7 @@ mod folding;
 mod homes;
 mod kafka;
 mod records;
+mod shared;
 mod suite;
 
 /// Runs each function of the suite against each log.
@@ -20,6 +21,9 @@ macro_rules! contract {
         }
         mod kafka_log {
             $(#[test] fn $name() { crate::$suite::$name(&crate::homes::Cluster::new()) })*
+        }
+        mod shared_log {
+            $(#[test] fn $name() { crate::$suite::$name(&crate::homes::Shared(crate::homes::Directory::new())) })*
         }
     };
 }

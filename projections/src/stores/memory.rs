@@ -78,14 +78,14 @@ impl<V: MemoryView> Store<V> for MemoryStore<V> {
         Ok(keys.iter().filter_map(|key| content.rows.get(key).cloned()).collect())
     }
 
-    async fn commit(&self, commit: &Commit<V>) -> Result<(), StoreError> {
+    async fn commit(&self, commit: Commit<V>) -> Result<(), StoreError> {
         let mut content = self.0.write();
         let stands = |partition| content.checkpoints.get(&partition).map_or(0, |checkpoint| checkpoint.next);
         if commit.moves.iter().any(|step| stands(step.partition) != step.expected) {
             return Err(StoreError::CheckpointMoved { view: V::NAME });
         }
         commit.deletes.iter().for_each(|key| content.remove(key));
-        commit.upserts.iter().cloned().for_each(|row| content.insert(row));
+        commit.upserts.into_iter().for_each(|row| content.insert(row));
         content.checkpoints.extend(commit.moves.iter().map(|step| (step.partition, step.to)));
         Ok(())
     }

@@ -201,10 +201,10 @@ impl<V: MongoView> Store<V> for MongoStore<V> {
         Self::found(found.await)
     }
 
-    async fn commit(&self, commit: &Commit<V>) -> Result<(), StoreError> {
+    async fn commit(&self, commit: Commit<V>) -> Result<(), StoreError> {
         let first = if V::MOSTLY_NEW { Writing::Insert } else { Writing::Upsert };
-        let written = match self.write(commit, first).await {
-            Err(WriteError::Duplicate) => self.write(commit, Writing::Upsert).await,
+        let written = match self.write(&commit, first).await {
+            Err(WriteError::Duplicate) => self.write(&commit, Writing::Upsert).await,
             written => written,
         };
         match written {

@@ -147,8 +147,8 @@ impl<V: MysqlView> Store<V> for MysqlStore<V> {
         self.read_some(keys).await.map_err(|source| StoreError::Load { view: V::NAME, source: source.into() })
     }
 
-    async fn commit(&self, commit: &Commit<V>) -> Result<(), StoreError> {
-        match self.write(commit).await {
+    async fn commit(&self, commit: Commit<V>) -> Result<(), StoreError> {
+        match self.write(&commit).await {
             Ok(true) => Ok(()),
             Ok(false) => Err(StoreError::CheckpointMoved { view: V::NAME }),
             Err(source) => Err(StoreError::Commit { view: V::NAME, source: source.into() }),

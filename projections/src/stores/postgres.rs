@@ -145,8 +145,8 @@ impl<V: PostgresView> Store<V> for PostgresStore<V> {
         Self::found(query.fetch_all(&self.pool).await)
     }
 
-    async fn commit(&self, commit: &Commit<V>) -> Result<(), StoreError> {
-        match self.write(commit).await {
+    async fn commit(&self, commit: Commit<V>) -> Result<(), StoreError> {
+        match self.write(&commit).await {
             Ok(true) => Ok(()),
             Ok(false) => Err(StoreError::CheckpointMoved { view: V::NAME }),
             Err(source) => Err(StoreError::Commit { view: V::NAME, source: source.into() }),

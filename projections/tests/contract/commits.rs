@@ -105,7 +105,7 @@ impl ToEach for Race<'_> {
 async fn until_certain<V: View, S: Store<V>>(store: &S, commit: &Commit<V>) -> Result<(), StoreError> {
     let mut failures = Vec::new();
     for attempt in 1..=50 {
-        match store.commit(commit).await {
+        match store.commit(commit.clone()).await {
             Err(error @ StoreError::Commit { .. }) => failures.push(error),
             certain => return certain,
         }
@@ -125,12 +125,12 @@ impl ToEach for Stale<'_> {
         store.open().await.unwrap();
         let few = rows::<V>(self.0, true);
         let first = Commit { upserts: few.clone(), deletes: vec![], moves: moves::<V>(0, 10) };
-        store.commit(&first).await.unwrap();
+        store.commit(first.clone()).await.unwrap();
         for stale in [0, V::partitions().len() - 1] {
             let mut moves = moves::<V>(10, 20);
             moves[stale].expected = 9;
             let late = Commit { upserts: rows::<V>(self.0, false), deletes: vec![few[0].key()], moves };
-            assert!(is_moved(&store.commit(&late).await), "{}", V::NAME);
+            assert!(is_moved(&store.commit(late).await), "{}", V::NAME);
             assert_holds(store, &few, &first.moves).await;
         }
     }
@@ -145,17 +145,17 @@ impl ToEach for Replace<'_> {
     async fn to<V: View, S: Store<V>>(&self, store: &S) {
         store.open().await.unwrap();
         let all = rows::<V>(self.0, false);
-        store.commit(&Commit { upserts: rows(self.0, true), deletes: vec![], moves: moves::<V>(0, 1) }).await.unwrap();
+        store.commit(Commit { upserts: rows(self.0, true), deletes: vec![], moves: moves::<V>(0, 1) }).await.unwrap();
         let second = Commit { upserts: all.clone(), deletes: vec![], moves: moves::<V>(1, 2) };
-        store.commit(&second).await.unwrap();
+        store.commit(second.clone()).await.unwrap();
         assert_holds(store, &all, &second.moves).await;
         let gone = vec![all[0].key(), all[2].key()];
         let third = Commit { upserts: vec![], deletes: gone.clone(), moves: moves::<V>(2, 3) };
-        store.commit(&third).await.unwrap();
+        store.commit(third.clone()).await.unwrap();
         let left: Vec<V> = all.iter().filter(|row| !gone.contains(&row.key())).cloned().collect();
         assert_holds(store, &left, &third.moves).await;
         let alone = Commit { upserts: vec![], deletes: vec![], moves: moves::<V>(3, 4) };
-        store.commit(&alone).await.unwrap();
+        store.commit(alone.clone()).await.unwrap();
         assert_holds(store, &left, &alone.moves).await;
         let keys: Vec<V::Key> = all.iter().map(V::key).collect();
         let mut loaded = store.load(&keys).await.unwrap();

@@ -108,7 +108,7 @@ impl ToEach for LoseARow {
     async fn to<V: View, S: Store<V>>(&self, store: &S) {
         let rows = store.snapshot().await.unwrap().rows;
         let key = rows.keys().next().unwrap().clone();
-        store.commit(&Commit { upserts: vec![], deletes: vec![key], moves: vec![] }).await.unwrap();
+        store.commit(Commit { upserts: vec![], deletes: vec![key], moves: vec![] }).await.unwrap();
     }
 }
 

@@ -128,7 +128,7 @@ async fn limit<V: MemoryView, S: Store<V>>(args: &OneArgs, topic: &'static Topic
     let timed = Timed { store, clock: clock.clone() };
     ensure!(timed.open().await?.is_empty(), "the store has checkpoints already");
     let started = Instant::now();
-    for batch in &batches {
+    for batch in batches {
         timed.commit(batch).await?;
     }
     Ok((started.elapsed().as_secs_f64(), clock))

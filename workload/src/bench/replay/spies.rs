@@ -49,7 +49,7 @@ impl<V: View, S: Store<V>> Store<V> for Timed<S> {
         self.store.load(keys).await
     }
 
-    async fn commit(&self, commit: &Commit<V>) -> Result<(), StoreError> {
+    async fn commit(&self, commit: Commit<V>) -> Result<(), StoreError> {
         let started = Instant::now();
         self.store.commit(commit).await?;
         self.clock.record(started);
@@ -95,9 +95,9 @@ impl<V: MemoryView> Store<V> for Recorded<V> {
         self.store.load(keys).await
     }
 
-    async fn commit(&self, commit: &Commit<V>) -> Result<(), StoreError> {
-        self.store.commit(commit).await?;
-        self.batches.lock().unwrap_or_else(PoisonError::into_inner).push(commit.clone());
+    async fn commit(&self, commit: Commit<V>) -> Result<(), StoreError> {
+        self.store.commit(commit.clone()).await?;
+        self.batches.lock().unwrap_or_else(PoisonError::into_inner).push(commit);
         Ok(())
     }
 
