@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Feed, weight};
+use super::Feed;
+use super::buffer::weight;
 use crate::{EventLog, LogError};
 
 /// How much is kept for followers, in bytes.
