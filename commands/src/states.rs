@@ -306,3 +306,57 @@ fn age_key(timestamp: Timestamp, command_id: Uuid) -> Vec<u8> {
     let millis = u64::try_from(timestamp.0).unwrap_or(0);
     [&millis.to_be_bytes(), command_id.as_bytes().as_slice()].concat()
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use domain::stock::StockItem;
+    use eventlog::{Record, Terms};
+    use schemas::topics::STOCK;
+    use schemas::{Envelope, Term};
+
+    use super::*;
+
+    const PARTITION: Partition = Partition { topic: &STOCK, number: 3 };
+
+    /// A decision that changed nothing.
+    fn unchanged(id: u128, timestamp: i64) -> Admitted {
+        let envelope = Envelope {
+            id: Uuid::from_u128(id),
+            record_type: COMMAND_UNCHANGED.name.into(),
+            subject: "stock/A".into(),
+            time: Timestamp(timestamp),
+            term: Term { number: 1, nonce: 1 },
+            sequence: 1,
+            version: 0,
+            fingerprint: id,
+            causation_id: Uuid::nil(),
+            correlation_id: Uuid::nil(),
+            traceparent: None,
+        };
+        let record = Record { key: Bytes::from_static(b"A"), headers: Vec::new(), payload: Bytes::new() };
+        Admitted { partition: PARTITION, offset: 0, timestamp: Timestamp(timestamp), envelope, record }
+    }
+
+    fn kept(store: &Store, ids: std::ops::Range<u128>) -> Vec<u128> {
+        ids.filter(|id| store.outcome(Uuid::from_u128(*id)).unwrap().is_some()).collect()
+    }
+
+    #[test]
+    fn every_outcome_of_a_fold_ends_with_its_horizon_and_none_before() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        let states = store.lease::<StockItem>(PARTITION).unwrap();
+        let checkpoint = Checkpoint { next: 1, terms: Terms::default(), topic_id: Uuid::nil(), last_record: 0 };
+        let fold = |records: &[Admitted]| states.fold(&Codec::local(), records, checkpoint, |_| None).unwrap();
+        let horizon = i64::try_from(OUTCOME_HORIZON.as_millis()).unwrap();
+        fold(&[unchanged(1, 1_000), unchanged(2, 1_001), unchanged(3, 1_002)]);
+        fold(&[unchanged(4, 1_003)]);
+        fold(&[unchanged(5, 1_002 + horizon)]);
+        assert_eq!(kept(&store, 1..6), [1, 2, 3, 4, 5], "the last of the first fold is not older than the horizon");
+        fold(&[unchanged(6, 1_003 + horizon)]);
+        assert_eq!(kept(&store, 1..7), [4, 5, 6]);
+        fold(&[unchanged(7, 1_004 + horizon)]);
+        assert_eq!(kept(&store, 1..8), [5, 6, 7]);
+    }
+}
