@@ -1,6 +1,8 @@
 //! The log in Kafka, or anything that speaks its protocol: idempotent produce, fetch and consumer groups are all it uses.
 //!
-//! Every call of librdkafka that blocks is made on the caller's thread or on one of its own, never on a runtime's.
+//! The appender is Confluent's own client (`confluent-kafka`), everything else librdkafka (`rdkafka`): appending is where
+//! their difference is large, and groups, readers and topics have long stood on the other. Every call that blocks is made on
+//! the caller's thread or on one of its own, never on a caller's runtime.
 
 mod appender;
 mod elsewhere;
@@ -133,7 +135,7 @@ impl EventLog for KafkaLog {
     }
 
     fn appender(&self, sink: ReportSink) -> Result<Box<dyn Appender>, LogError> {
-        Ok(Box::new(appender::KafkaAppender::new(self.config(), &self.settings, sink)?))
+        Ok(Box::new(appender::KafkaAppender::new(&self.brokers, &self.settings, sink)?))
     }
 
     fn reader(&self, from: &[(Partition, u64)]) -> Result<Box<dyn Reader>, LogError> {

@@ -1,123 +1,200 @@
-//! Appends through one idempotent producer.
+//! Appends through one idempotent producer: Confluent's own client, translated from the Java one. It sends whatever is
+//! waiting for a broker in one request, where librdkafka makes a request per partition; brokers then have far less to do
+//! (ARCHITECTURE.md, "Where the time of a command goes").
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use confluent_kafka::common::Error;
+use confluent_kafka::common::header::{Headers, RecordHeaders};
+use confluent_kafka::common::serialization::ByteArraySerializer;
+use confluent_kafka::producer::{
+    Callback, KafkaProducer, ProducerConfig, ProducerRecord, ProducerRecordOptionsBuilder, RecordMetadata,
+};
 use domain::Timestamp;
-use rdkafka::client::ClientContext;
-use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{Header, Message, OwnedHeaders};
-use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer};
+use tokio::sync::Notify;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use super::elsewhere::DroppedElsewhere;
-use super::{Settings, logging, number, unavailable};
+use super::{Settings, number};
 use crate::{AppendError, Appended, Appender, LogError, Partition, Record, Report, ReportSink};
 
 pub(super) struct KafkaAppender {
-    producer: DroppedElsewhere<ThreadedProducer<Deliveries>>,
-    prefix: String,
-    dropped: Arc<AtomicBool>,
+    handed_over: UnboundedSender<(Record, Delivery)>,
+    shared: Arc<Shared>,
+}
+
+/// What the appender, its thread and its deliveries know of each other.
+struct Shared {
+    sink: ReportSink,
+    /// No report is wanted any more.
+    dropped: AtomicBool,
+    /// The producer must not be used any more: it was dropped, or a record is not known to have been appended.
+    stop: Notify,
 }
 
 impl KafkaAppender {
-    pub(super) fn new(mut config: ClientConfig, settings: &Settings, sink: ReportSink) -> Result<Self, LogError> {
-        config
-            .set("acks", "all")
-            .set("enable.idempotence", "true")
-            // An error stops the producer for good, instead of leaving a hole and going on.
-            .set("enable.gapless.guarantee", "true")
-            // So would a record that is given up because of its age; deadlines are the callers'.
-            .set("message.timeout.ms", "0")
-            .set("linger.ms", "0")
-            // How long a topic that no broker knows is waited for: it may have been made just now. 30 s by default.
-            .set("topic.metadata.propagation.max.ms", "5000")
-            .set("message.max.bytes", MESSAGE_BYTES_MAX);
-        let dropped = Arc::new(AtomicBool::new(false));
-        let deliveries = Deliveries { sink, dropped: Arc::clone(&dropped) };
-        let producer =
-            config.create_with_context(deliveries).map_err(|error| unavailable("making a producer", &error))?;
-        Ok(Self { producer: DroppedElsewhere::new(producer), prefix: settings.prefix.clone(), dropped })
+    pub(super) fn new(brokers: &str, settings: &Settings, sink: ReportSink) -> Result<Self, LogError> {
+        let failed = |detail: String| LogError::Unavailable { doing: "making a producer".into(), detail };
+        let config = ProducerConfig::new(&config(brokers, settings)).map_err(|error| failed(error.to_string()))?;
+        // One thread does all of it, so that what is handed over while it sends goes with the next request.
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| failed(error.to_string()))?;
+        let producer = {
+            let _inside = runtime.enter();
+            KafkaProducer::new(config, ByteArraySerializer::default(), ByteArraySerializer::default())
+                .map_err(|error| failed(error.to_string()))?
+        };
+        let (handed_over, waiting) = unbounded_channel();
+        let shared = Arc::new(Shared { sink, dropped: AtomicBool::new(false), stop: Notify::new() });
+        let work = append_all(producer, settings.prefix.clone(), waiting, Arc::clone(&shared));
+        std::thread::Builder::new()
+            .name("kafka-append".into())
+            // With the runtime everything ends that the producer had under way, and what was not sent never is.
+            .spawn(move || runtime.block_on(work))
+            .map_err(|error| failed(error.to_string()))?;
+        Ok(Self { handed_over, shared })
     }
 }
 
-/// As the topics' `max.message.bytes`.
-const MESSAGE_BYTES_MAX: &str = "1048588";
+fn config(brokers: &str, settings: &Settings) -> HashMap<String, String> {
+    let request_timeout = settings.request_timeout.as_millis().to_string();
+    let pairs = [
+        ("bootstrap.servers", brokers),
+        ("client.id", "lonja"),
+        ("acks", "all"),
+        ("enable.idempotence", "true"),
+        // Sent at once when nothing is under way; what comes meanwhile goes together with the next request. Five under
+        // way at a time, the default, make requests of fewer records and cost a fifth of the throughput.
+        ("linger.ms", "0"),
+        ("max.in.flight.requests.per.connection", "1"),
+        // A record is not given up because of its age; deadlines are the callers'.
+        ("delivery.timeout.ms", "2147483647"),
+        // How long a topic that no broker knows is waited for: it may have been made just now. 60 s by default.
+        ("max.block.ms", "5000"),
+        ("request.timeout.ms", &request_timeout),
+        ("max.request.size", REQUEST_BYTES_MAX),
+        ("reconnect.backoff.ms", "50"),
+        ("reconnect.backoff.max.ms", "500"),
+    ];
+    pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).into()
+}
+
+/// Of one request, which holds a batch per partition; a batch may have the topics' `max.message.bytes`.
+const REQUEST_BYTES_MAX: &str = "8388608";
 
 impl Appender for KafkaAppender {
     fn append(&self, partition: Partition, record: &Record, token: u64) -> Result<(), AppendError> {
-        let mut headers = OwnedHeaders::new_with_capacity(record.headers.len());
-        for (name, value) in &record.headers {
-            headers = headers.insert(Header { key: name, value: Some(value.as_ref()) });
-        }
-        let topic = format!("{}{}", self.prefix, partition.topic.name);
-        let message = BaseRecord::with_opaque_to(&topic, Box::new(Pending { partition, token }))
-            .partition(number(partition))
-            .key(record.key.as_ref())
-            .payload(record.payload.as_ref())
-            .headers(headers);
-        self.producer.send(message).map_err(|(error, _)| {
-            let fatal = self.producer.client().fatal_error();
-            let detail = fatal.as_ref().map_or_else(|| error.to_string(), |(_, reason)| format!("{error}: {reason}"));
-            AppendError { detail, fatal: fatal.is_some() }
+        let delivery = Delivery { partition, token, shared: Arc::clone(&self.shared), reported: false };
+        self.handed_over.send((record.clone(), delivery)).map_err(|refused| {
+            let (_, delivery) = refused.0;
+            delivery.forget();
+            AppendError { detail: "the producer has stopped".into(), fatal: true }
         })
     }
 }
 
 impl Drop for KafkaAppender {
     fn drop(&mut self) {
-        self.dropped.store(true, Ordering::Release);
+        self.shared.dropped.store(true, Ordering::Release);
+        self.shared.stop.notify_one();
     }
 }
 
-/// Travels with a record through the client.
-struct Pending {
+/// Hands records to the producer until it must stop. It stops at the first error: the producer by itself would go on
+/// behind a record that it gave up, with a hole in its place.
+async fn append_all(
+    producer: KafkaProducer<Vec<u8>, Vec<u8>>,
+    prefix: String,
+    mut waiting: UnboundedReceiver<(Record, Delivery)>,
+    shared: Arc<Shared>,
+) {
+    let send = async {
+        let mut names = HashMap::new();
+        while let Some((record, delivery)) = waiting.recv().await {
+            let topic = delivery.partition.topic.name;
+            let topic: &String = names.entry(topic).or_insert_with(|| format!("{prefix}{topic}"));
+            // An error drops the delivery, which reports it.
+            match message(topic, delivery.partition, &record) {
+                Ok(message) => match producer.send(message, Some(Box::new(delivery))).await {
+                    Ok(_) => {}
+                    Err(error) => tracing::warn!(%error, "a record was not taken by the producer"),
+                },
+                Err(error) => tracing::error!(%error, "a record cannot be made a message"),
+            }
+        }
+    };
+    tokio::select! {
+        () = shared.stop.notified() => {}
+        () = send => {}
+    }
+    // What was handed over since.
+    waiting.close();
+}
+
+fn message<'a>(
+    topic: &str,
+    partition: Partition,
+    record: &'a Record,
+) -> Result<ProducerRecord<&'a [u8], &'a [u8]>, Error> {
+    let mut headers = RecordHeaders::new();
+    for (name, value) in &record.headers {
+        headers.add_with_key_value(name, Some(value)).map_err(Error::LocalIllegalState)?;
+    }
+    let options = ProducerRecordOptionsBuilder::new()
+        .set_topic(topic.to_owned())
+        .set_partition(Some(number(partition)))
+        .set_key(Some(&record.key[..]))
+        .set_value(Some(&record.payload[..]))
+        .set_headers(Some(headers));
+    ProducerRecord::with_options(options.build()?).map_err(Error::LocalIllegalArgument)
+}
+
+/// Travels with a record through the client and reports exactly once what became of it.
+struct Delivery {
     partition: Partition,
     token: u64,
+    shared: Arc<Shared>,
+    reported: bool,
 }
 
-/// Turns delivery reports into [`Report`]s, on the producer's polling thread.
-struct Deliveries {
-    sink: ReportSink,
-    dropped: Arc<AtomicBool>,
-}
-
-impl ClientContext for Deliveries {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        logging::line(level, facility, message);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        logging::error(&error, reason);
-    }
-}
-
-impl ProducerContext for Deliveries {
-    type DeliveryOpaque = Box<Pending>;
-
-    fn delivery(&self, result: &DeliveryResult<'_>, pending: Box<Pending>) {
-        if self.dropped.load(Ordering::Acquire) {
+impl Delivery {
+    fn report(&mut self, outcome: Result<Appended, AppendError>) {
+        if self.reported {
             return;
         }
-        let outcome = match result {
-            Ok(message) => Ok(Appended {
-                // After a lost acknowledgement the client knows that the record is there, but not where (-1001).
-                offset: u64::try_from(message.offset()).ok(),
-                timestamp: Timestamp(message.timestamp().to_millis().unwrap_or_default()),
-            }),
-            // With the gapless guarantee an error that reaches a record has either made the producer useless or says
-            // that the topic is not there. A new appender costs little, one that is used too long costs the order.
-            Err((error, _)) => Err(AppendError { detail: describe(error), fatal: true }),
-        };
-        (self.sink)(Report { partition: pending.partition, token: pending.token, outcome });
+        self.reported = true;
+        if outcome.is_err() {
+            self.shared.stop.notify_one();
+        }
+        if !self.shared.dropped.load(Ordering::Acquire) {
+            (self.shared.sink)(Report { partition: self.partition, token: self.token, outcome });
+        }
+    }
+
+    /// Nothing is to be reported.
+    fn forget(mut self) {
+        self.reported = true;
     }
 }
 
-fn describe(error: &KafkaError) -> String {
-    match error.rdkafka_error_code() {
-        Some(RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight) => {
-            "given up after a fatal error of the producer".to_owned()
-        }
-        _ => error.to_string(),
+impl Callback for Delivery {
+    fn on_completion(mut self: Box<Self>, metadata: Option<&RecordMetadata>, error: Option<&Error>) {
+        let outcome = match (metadata, error) {
+            (Some(metadata), None) => Ok(Appended {
+                // After a lost acknowledgement the client may know that the record is there, but not where.
+                offset: metadata.has_offset().then(|| metadata.offset().cast_unsigned()),
+                timestamp: Timestamp(metadata.timestamp()),
+            }),
+            (_, Some(error)) => Err(error.to_string()),
+            (None, None) => Err("the client says neither where nor why not".to_owned()),
+        };
+        self.report(outcome.map_err(|detail| AppendError { detail, fatal: true }));
+    }
+}
+
+impl Drop for Delivery {
+    fn drop(&mut self) {
+        self.report(Err(AppendError { detail: "given up after an error of the producer".into(), fatal: true }));
     }
 }

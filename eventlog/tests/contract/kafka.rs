@@ -97,7 +97,7 @@ fn an_append_to_a_missing_topic_is_reported() {
     let report = reports.recv_timeout(Duration::from_secs(40)).unwrap();
     assert_eq!(report.token, 5);
     let error = report.outcome.unwrap_err();
-    assert!(error.fatal && error.detail.contains("Unknown topic"), "{error}");
+    assert!(error.fatal && error.detail.contains("not present in metadata"), "{error}");
 }
 
 /// A member of the group and what it was told.
