@@ -1,5 +1,6 @@
 //! `/v1/activity`.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -8,10 +9,9 @@ use axum::http::{Response, StatusCode};
 use domain::ids::{InvalidValue, Sku};
 use eventlog::Partition;
 use projections::view::View;
-use projections::views::{Activity, Datum};
+use projections::views::{Activity, Gist};
 use schemas::topics;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 use uuid::Uuid;
 
 use crate::GatewayState;
@@ -34,10 +34,10 @@ pub struct ListQuery {
 struct Listed {
     id: Uuid,
     subject: String,
-    r#type: String,
+    r#type: Cow<'static, str>,
     at: String,
     version: u64,
-    data: BTreeMap<String, Datum>,
+    data: Gist,
 }
 
 /// `GET /v1/activity?subject=order/{id}&limit=…&after=…`

@@ -21,7 +21,7 @@ use crate::stores::postgres::PostgresStore;
 use crate::stores::{Placed, Stores};
 use crate::view::View;
 
-pub use activity_feed::{Activities, Activity, Datum};
+pub use activity_feed::{Activities, Activity, Gist};
 pub use order_detail::{OrderDetail, OrderDetails, OrderLine};
 pub use order_list::{OrderCursor, OrderLists, OrderSummary};
 pub use stock_level::{StockLevel, StockLevels};

@@ -1,8 +1,8 @@
 //! Rows in memory: the reference for every other store, and the home of views where nothing is installed. It starts
 //! empty, so its views are rebuilt from the log at each start.
 
-use std::collections::BTreeMap;
-use std::ops::Bound;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use parking_lot::RwLock;
@@ -12,25 +12,31 @@ use crate::view::View;
 
 /// A view that can live in memory.
 pub trait MemoryView: View {
-    /// By which rows are found other than by key, in the order in which they are listed. `()` where they are not.
-    type Index: Ord + Clone + Send + Sync + 'static;
+    /// Orders the rows of a list. `()` where there are no lists.
+    type Place: Ord + Copy + Send + Sync + 'static;
 
-    /// Where the row stands in that order; no two rows in one place.
-    fn index(&self) -> Option<Self::Index>;
+    /// The list that the row stands in, other than by key, and its place there; no two rows in one place.
+    fn listed(&self) -> Option<(&str, Self::Place)> {
+        None
+    }
 }
 
 /// The rows of one view.
 pub struct MemoryStore<V: MemoryView>(Arc<RwLock<Content<V>>>);
 
 struct Content<V: MemoryView> {
-    rows: BTreeMap<V::Key, V>,
-    index: BTreeMap<V::Index, V::Key>,
+    /// Each row on its own, so that growing moves no rows.
+    rows: HashMap<V::Key, Box<V>>,
+    lists: HashMap<Box<str>, List<V>>,
     checkpoints: Checkpoints,
 }
 
+/// By place. New rows mostly come last.
+type List<V> = Vec<(<V as MemoryView>::Place, <V as View>::Key)>;
+
 impl<V: MemoryView> Default for MemoryStore<V> {
     fn default() -> Self {
-        let content = Content { rows: BTreeMap::new(), index: BTreeMap::new(), checkpoints: BTreeMap::new() };
+        let content = Content { rows: HashMap::new(), lists: HashMap::new(), checkpoints: Checkpoints::new() };
         Self(Arc::new(RwLock::new(content)))
     }
 }
@@ -42,29 +48,58 @@ impl<V: MemoryView> Clone for MemoryStore<V> {
 }
 
 impl<V: MemoryView> MemoryStore<V> {
-    /// The first `limit` rows of `from..=to` by index.
+    /// The last `limit` rows of a list, or of its part before a place, from last to first.
     #[must_use]
-    pub fn range(&self, from: Bound<V::Index>, to: Bound<V::Index>, limit: usize) -> Vec<V> {
+    pub fn last(&self, list: &str, before: Option<V::Place>, limit: usize) -> Vec<V> {
         let content = self.0.read();
-        let keys = content.index.range((from, to)).take(limit).map(|(_, key)| key);
-        keys.filter_map(|key| content.rows.get(key).cloned()).collect()
+        let Some(list) = content.lists.get(list) else { return Vec::new() };
+        let end = before.map_or(list.len(), |before| list.partition_point(|(place, _)| *place < before));
+        let keys = list[..end].iter().rev().take(limit).map(|(_, key)| key);
+        keys.filter_map(|key| content.rows.get(key)).map(|row| V::clone(row)).collect()
     }
 }
 
 impl<V: MemoryView> Content<V> {
     fn remove(&mut self, key: &V::Key) {
-        if let Some(index) = self.rows.remove(key).and_then(|row| row.index()) {
-            self.index.remove(&index);
+        if let Some(row) = self.rows.remove(key) {
+            strike(&mut self.lists, &*row);
         }
     }
 
     fn insert(&mut self, row: V) {
-        let key = row.key();
-        self.remove(&key);
-        if let Some(index) = row.index() {
-            self.index.insert(index, key.clone());
+        match self.rows.entry(row.key()) {
+            Entry::Vacant(free) => {
+                enter(&mut self.lists, &row);
+                free.insert(Box::new(row));
+            }
+            Entry::Occupied(mut held) => {
+                if held.get().listed() != row.listed() {
+                    strike(&mut self.lists, &**held.get());
+                    enter(&mut self.lists, &row);
+                }
+                **held.get_mut() = row;
+            }
         }
-        self.rows.insert(key, row);
+    }
+}
+
+fn enter<V: MemoryView>(lists: &mut HashMap<Box<str>, List<V>>, row: &V) {
+    let Some((name, place)) = row.listed() else { return };
+    let entry = (place, row.key());
+    match lists.get_mut(name) {
+        Some(list) => list.insert(list.partition_point(|(other, _)| *other < place), entry),
+        None => drop(lists.insert(name.into(), vec![entry])),
+    }
+}
+
+fn strike<V: MemoryView>(lists: &mut HashMap<Box<str>, List<V>>, row: &V) {
+    let Some((name, place)) = row.listed() else { return };
+    let Some(list) = lists.get_mut(name) else { return };
+    if let Ok(at) = list.binary_search_by_key(&place, |(other, _)| *other) {
+        list.remove(at);
+    }
+    if list.is_empty() {
+        lists.remove(name);
     }
 }
 
@@ -75,7 +110,7 @@ impl<V: MemoryView> Store<V> for MemoryStore<V> {
 
     async fn load(&self, keys: &[V::Key]) -> Result<Vec<V>, StoreError> {
         let content = self.0.read();
-        Ok(keys.iter().filter_map(|key| content.rows.get(key).cloned()).collect())
+        Ok(keys.iter().filter_map(|key| content.rows.get(key)).map(|row| V::clone(row)).collect())
     }
 
     async fn commit(&self, commit: Commit<V>) -> Result<(), StoreError> {
@@ -92,6 +127,7 @@ impl<V: MemoryView> Store<V> for MemoryStore<V> {
 
     async fn snapshot(&self) -> Result<Snapshot<V>, StoreError> {
         let content = self.0.read();
-        Ok(Snapshot { rows: content.rows.clone(), checkpoints: content.checkpoints.clone() })
+        let rows = content.rows.iter().map(|(key, row)| (key.clone(), V::clone(row))).collect();
+        Ok(Snapshot { rows, checkpoints: content.checkpoints.clone() })
     }
 }

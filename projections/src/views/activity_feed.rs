@@ -1,9 +1,7 @@
 //! What happened to an order or a SKU, newest first: `GET /v1/activity?subject=order/{id}`. In MongoDB, one document
 //! for each event, key = the event's id.
 
-use std::cmp::Reverse;
-use std::collections::BTreeMap;
-use std::ops::Bound;
+use std::borrow::Cow;
 
 use domain::Timestamp;
 use domain::order::{Order, OrderEvent};
@@ -14,12 +12,12 @@ use mongodb::IndexModel;
 use mongodb::bson::{self, Bson, Document, doc};
 use mongodb::options::IndexOptions;
 use schemas::{Codec, CodecError, Envelope, Topic, topics};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use uuid::Uuid;
 
 use super::Page;
 use crate::store::StoreError;
-use crate::stores::memory::{MemoryStore, MemoryView};
+use crate::stores::memory::MemoryView;
 use crate::stores::mongo::{MongoStore, MongoView, ReadError};
 use crate::view::{Recorded, View, recorded};
 
@@ -32,19 +30,37 @@ pub struct Activity {
     pub subject: String,
     /// What, for example `OrderPlaced`.
     #[serde(rename = "type")]
-    pub kind: String,
+    pub kind: Cow<'static, str>,
     /// When, by the owner's clock.
     pub at: Timestamp,
     /// The subject's version afterwards.
     pub version: u64,
     /// Where its record stands: which topic,
-    pub topic: String,
+    pub topic: Cow<'static, str>,
     /// which partition,
     pub partition: u32,
     /// which offset. A subject's events are in this order.
     pub offset: u64,
     /// The gist of it.
-    pub data: BTreeMap<String, Datum>,
+    pub data: Gist,
+}
+
+/// The gist of an event: values by name, in the order of their names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gist(Vec<(Cow<'static, str>, Datum)>);
+
+impl Gist {
+    fn of<const N: usize>(values: [(&'static str, Datum); N]) -> Self {
+        let mut values = Vec::from(values.map(|(name, datum)| (Cow::Borrowed(name), datum)));
+        values.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        Self(values)
+    }
+}
+
+impl Serialize for Gist {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(name, datum)| (name, datum)))
+    }
 }
 
 /// A value in the gist of an event.
@@ -109,25 +125,32 @@ impl Activity {
         Self {
             id,
             subject,
-            kind: record_type.rsplit('.').next().unwrap_or_default().to_owned(),
+            kind: short(record_type),
             at: time,
             version,
-            topic: topic.name.to_owned(),
+            topic: topic.name.into(),
             partition: number,
             offset,
-            data: gist(&event).into_iter().map(|(name, datum)| (name.to_owned(), datum)).collect(),
+            data: gist(&event),
         }
     }
 }
 
-type Gist = Vec<(&'static str, Datum)>;
+/// `OrderPlaced` of `lonja.order.OrderPlaced`.
+fn short(record_type: Cow<'static, str>) -> Cow<'static, str> {
+    let last = |name: &str| name.rfind('.').map_or(0, |dot| dot + 1);
+    match record_type {
+        Cow::Borrowed(name) => Cow::Borrowed(&name[last(name)..]),
+        Cow::Owned(name) => Cow::Owned(name[last(&name)..].to_owned()),
+    }
+}
 
 fn of_order(event: &OrderEvent) -> Gist {
     let (total, what) = match event {
         OrderEvent::OrderPlaced { customer_id, total, .. } => (total, ("customer_id", customer_id.as_str().into())),
         OrderEvent::OrderCancelled { reason, total, .. } => (total, ("reason", reason.as_str().into())),
     };
-    vec![what, ("total", Datum::Number(total.amount)), ("currency", total.currency.code().into())]
+    Gist::of([what, ("total", Datum::Number(total.amount)), ("currency", total.currency.code().into())])
 }
 
 fn of_stock(event: &StockEvent) -> Gist {
@@ -140,7 +163,7 @@ fn of_stock(event: &StockEvent) -> Gist {
             (("reservation_id", reservation_id.as_str().into()), quantity.get(), available_after)
         }
     };
-    vec![what, ("quantity", Datum::Number(quantity.into())), ("available_after", (*available).into())]
+    Gist::of([what, ("quantity", Datum::Number(quantity.into())), ("available_after", (*available).into())])
 }
 
 impl MongoView for Activity {
@@ -152,14 +175,14 @@ impl MongoView for Activity {
     }
 
     fn document(&self) -> Document {
-        let data: Document = self.data.iter().map(|(name, datum)| (name.clone(), datum.into())).collect();
+        let data: Document = self.data.0.iter().map(|(name, datum)| (name.to_string(), Bson::from(datum))).collect();
         doc! {
             "_id": Self::id(&self.id),
             "subject": &self.subject,
-            "type": &self.kind,
+            "type": &*self.kind,
             "at": bson::DateTime::from_millis(self.at.0),
             "version": self.version.cast_signed(),
-            "topic": &self.topic,
+            "topic": &*self.topic,
             "partition": i64::from(self.partition),
             "offset": self.offset.cast_signed(),
             "data": data,
@@ -168,17 +191,18 @@ impl MongoView for Activity {
 
     fn read(document: &Document) -> Result<Self, ReadError> {
         let Some(Bson::Binary(id)) = document.get("_id") else { return Err(ReadError::Value("_id")) };
-        let data = document.get_document("data")?.iter();
+        let data =
+            document.get_document("data")?.iter().map(|(name, value)| Ok((name.clone().into(), value.try_into()?)));
         Ok(Self {
             id: Uuid::from_bytes(id.to_uuid()?.bytes()),
             subject: document.get_str("subject")?.to_owned(),
-            kind: document.get_str("type")?.to_owned(),
+            kind: document.get_str("type")?.to_owned().into(),
             at: Timestamp(document.get_datetime("at")?.timestamp_millis()),
             version: document.get_i64("version")?.cast_unsigned(),
-            topic: document.get_str("topic")?.to_owned(),
+            topic: document.get_str("topic")?.to_owned().into(),
             partition: u32::try_from(document.get_i64("partition")?).map_err(|_| ReadError::Value("partition"))?,
             offset: document.get_i64("offset")?.cast_unsigned(),
-            data: data.map(|(name, value)| Ok((name.clone(), value.try_into()?))).collect::<Result<_, ReadError>>()?,
+            data: Gist(data.collect::<Result<_, ReadError>>()?),
         })
     }
 
@@ -210,10 +234,10 @@ impl TryFrom<&Bson> for Datum {
 }
 
 impl MemoryView for Activity {
-    type Index = (String, Reverse<u64>);
+    type Place = u64;
 
-    fn index(&self) -> Option<Self::Index> {
-        Some((self.subject.clone(), Reverse(self.offset)))
+    fn listed(&self) -> Option<(&str, u64)> {
+        Some((&self.subject, self.offset))
     }
 }
 
@@ -232,17 +256,11 @@ impl Activities {
         after: Option<u64>,
     ) -> Result<Page<Activity, u64>, StoreError> {
         let rows = match self {
-            Self::Memory(store) => in_memory(store, subject, limit + 1, after),
+            Self::Memory(store) => store.last(subject, after, limit + 1),
             Self::Server(store) => in_mongo(store, subject, limit + 1, after).await?,
         };
         Ok(Page::cut(rows, limit, |row| row.offset))
     }
-}
-
-fn in_memory(store: &MemoryStore<Activity>, subject: &str, limit: usize, after: Option<u64>) -> Vec<Activity> {
-    let place = |offset| (subject.to_owned(), Reverse(offset));
-    let from = after.map_or_else(|| Bound::Included(place(u64::MAX)), |offset| Bound::Excluded(place(offset)));
-    store.range(from, Bound::Included(place(0)), limit)
 }
 
 async fn in_mongo(
@@ -269,7 +287,7 @@ mod tests {
     #[test]
     fn an_entry_says_what_happened_and_where_it_is_written() {
         let entry = Activity::of(cancelled(), of_order);
-        assert_eq!((entry.kind.as_str(), entry.version, entry.offset), ("OrderCancelled", 2, 2));
+        assert_eq!((&*entry.kind, entry.version, entry.offset), ("OrderCancelled", 2, 2));
         let json = serde_json::to_value(&entry).unwrap();
         assert_eq!(json["data"], serde_json::json!({"reason": "late", "total": 700, "currency": "EUR"}));
         assert_eq!(json["type"], "OrderCancelled");
@@ -279,9 +297,9 @@ mod tests {
     fn orders_and_stock_stand_in_one_feed() {
         let order = Activity::of(placed("ann", 5), of_order);
         let stock = Activity::of(received(10, 10, 10), of_stock);
-        assert_eq!((order.topic.as_str(), stock.topic.as_str()), ("order.events", "stock.events"));
+        assert_eq!((&*order.topic, &*stock.topic), ("order.events", "stock.events"));
         assert_eq!(stock.subject, "stock/tea");
-        assert_eq!(stock.data["quantity"], Datum::Number(10));
+        assert_eq!(serde_json::to_value(&stock.data).unwrap()["quantity"], 10);
         assert_eq!(Activity::fold(None, &stock), Some(stock));
     }
 }

@@ -133,11 +133,7 @@ impl PostgresView for OrderDetail {
 }
 
 impl MemoryView for OrderDetail {
-    type Index = ();
-
-    fn index(&self) -> Option<()> {
-        None
-    }
+    type Place = ();
 }
 
 /// Finds orders.

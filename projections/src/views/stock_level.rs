@@ -92,11 +92,7 @@ impl MysqlView for StockLevel {
 }
 
 impl MemoryView for StockLevel {
-    type Index = ();
-
-    fn index(&self) -> Option<()> {
-        None
-    }
+    type Place = ();
 }
 
 /// Finds stock.
