@@ -56,6 +56,12 @@ struct Restoring<A> {
     claim: Option<Claimed>,
 }
 
+impl<A> Restoring<A> {
+    fn new(cancelled: Arc<AtomicBool>, states: States<A>) -> Self {
+        Self { states, cancelled, end: 0, caught: false, claim: None }
+    }
+}
+
 /// Restores `jobs` after `delay` and reports to the lane; returns when each is started, void or cancelled.
 pub(crate) fn run<A: Aggregate>(
     context: &Context,
@@ -71,13 +77,16 @@ pub(crate) fn run<A: Aggregate>(
         left.retain(|job| !job.cancelled.load(Ordering::Relaxed));
         let (leased, waiting) = lease::<A>(store, left);
         left = waiting;
-        match attempt(context, leased, claimed, tell) {
-            Ok(()) if left.is_empty() => return,
-            Ok(()) => {}
-            Err((jobs, error)) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "restoring failed; trying again");
-                left.extend(jobs);
-            }
+        let mut restoring: BTreeMap<_, _> =
+            leased.into_iter().map(|(job, states)| (job.partition, Restoring::new(job.cancelled, states))).collect();
+        if let Err(error) = attempt(context, &mut restoring, claimed, tell) {
+            tracing::warn!(error = &error as &dyn std::error::Error, "restoring failed; trying again");
+            left.extend(
+                restoring.into_iter().map(|(partition, Restoring { cancelled, .. })| Job { partition, cancelled }),
+            );
+        }
+        if left.is_empty() {
+            return;
         }
         std::thread::sleep(RETRY_AFTER);
     }
@@ -105,32 +114,16 @@ enum RestoreError {
     Store(#[from] StoreError),
 }
 
-type Failed = (Vec<Job>, RestoreError);
-
 fn attempt<A: Aggregate>(
     context: &Context,
-    leased: Vec<(Job, States<A>)>,
+    restoring: &mut BTreeMap<Partition, Restoring<A>>,
     claimed: &Receiver<Claimed>,
     tell: &dyn Fn(Progress<A>),
-) -> Result<(), Failed> {
-    let jobs = |of: &BTreeMap<Partition, Restoring<A>>| {
-        of.iter()
-            .map(|(partition, restoring)| Job { partition: *partition, cancelled: Arc::clone(&restoring.cancelled) })
-            .collect()
-    };
-    let mut restoring = BTreeMap::new();
-    for (Job { partition, cancelled }, states) in leased {
-        restoring.insert(partition, Restoring { states, cancelled, end: 0, caught: false, claim: None });
-    }
-    let mut tail = match open(context, &mut restoring) {
-        Ok(tail) => tail,
-        Err(error) => return Err((jobs(&restoring), error)),
-    };
+) -> Result<(), RestoreError> {
+    let mut tail = open(context, restoring)?;
     while !restoring.is_empty() {
         restoring.retain(|_, partition| !partition.cancelled.load(Ordering::Relaxed));
-        if let Err(error) = step(context, &mut tail, &mut restoring, claimed, tell) {
-            return Err((jobs(&restoring), error));
-        }
+        step(context, &mut tail, restoring, claimed, tell)?;
     }
     Ok(())
 }

@@ -6,7 +6,13 @@ pub struct TelemetryConfig {
     #[arg(long, env = "LONJA_LOG_FORMAT", value_name = "FORMAT", default_value = "human", global = true)]
     pub log_format: LogFormat,
     /// What is logged: a level, or `tracing` directives such as `info,lonja_commands=debug`.
-    #[arg(long, env = "LONJA_LOG", value_name = "DIRECTIVES", default_value = "info", global = true)]
+    #[arg(
+        long,
+        env = "LONJA_LOG",
+        value_name = "DIRECTIVES",
+        default_value = "info,confluent_kafka=warn",
+        global = true
+    )]
     pub log: String,
     /// Where traces are sent by OTLP over HTTP, for example `http://127.0.0.1:4318`; without it there are none.
     #[arg(long = "otlp-endpoint", env = "LONJA_OTLP", value_name = "URL", global = true)]
