@@ -143,7 +143,7 @@ async fn serve_customers(counter: Rc<Counter<'_>>) -> Result<()> {
         latencies.saturating_record(micros.max(1));
         counter.sold.borrow_mut()[index] = Some(sold);
         counter.progress.inc(1);
-        if index % 500 == 0 {
+        if index.is_multiple_of(500) {
             counter.progress.set_message(format!(
                 "p50 {:.2} ms, p99 {:.2} ms",
                 at(&latencies, 0.5),

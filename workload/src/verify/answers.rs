@@ -192,7 +192,7 @@ mod tests {
     #[test]
     fn a_phantom_is_told() {
         let failed = Attempt { outcome: Outcome::Failed, status: Some(503), ..attempt("a") };
-        assert_eq!(found(&[failed.clone()], &[decision("a", 0, placed(2))]), ["I3"]);
+        assert_eq!(found(std::slice::from_ref(&failed), &[decision("a", 0, placed(2))]), ["I3"]);
         let unknown = Attempt { outcome: Outcome::Unknown, status: None, ..attempt("a") };
         assert_eq!(found(&[failed, unknown], &[decision("a", 0, placed(2))]), Vec::<&str>::new());
         assert_eq!(found(&[], &[decision("b", 0, placed(2))]), ["I3"]);

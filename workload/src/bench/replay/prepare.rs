@@ -67,7 +67,7 @@ fn order_of(number: u64, event: &OrderEvent) -> Uuid {
 fn order_event(number: u64) -> Result<(OrderEvent, u64)> {
     let at = Timestamp(FIRST_MS + i64::try_from(number)?);
     // The number of the order that is cancelled is no multiple of CANCEL_EVERY, so it was placed, and it is met once.
-    let cancelled = number.checked_sub(CANCEL_AFTER).filter(|_| number % CANCEL_EVERY == 0);
+    let cancelled = number.checked_sub(CANCEL_AFTER).filter(|_| number.is_multiple_of(CANCEL_EVERY));
     let placed = |number| order_body::placed(number, order_id(number), at).context("making an order");
     let Some(before) = cancelled else { return Ok((placed(number)?, 1)) };
     let OrderEvent::OrderPlaced { order_id, total, .. } = placed(before)? else { bail!("an order is placed") };
