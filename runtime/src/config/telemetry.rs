@@ -1,3 +1,6 @@
+/// The libraries' notes of level info (every setting of a client, every file of a store) tell an operator nothing.
+const LOG: &str = "info,confluent_kafka=warn,fjall=warn,lsm_tree=warn";
+
 /// Logs and traces.
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Telemetry")]
@@ -10,7 +13,7 @@ pub struct TelemetryConfig {
         long,
         env = "LONJA_LOG",
         value_name = "DIRECTIVES",
-        default_value = "info,confluent_kafka=warn",
+        default_value = LOG,
         global = true
     )]
     pub log: String,
