@@ -387,7 +387,7 @@ fn claim_record<A: Aggregate>(
         correlation_id: id,
         traceparent: None,
     };
-    let headers = envelope.to_headers(A::TOPIC.aggregate);
+    let headers = Arc::new(envelope.to_headers(A::TOPIC.aggregate));
     Ok((term, Record { key: Bytes::from_static(b"\0term"), headers, payload }))
 }
 

@@ -93,6 +93,7 @@ pub(crate) struct Owner<A: Aggregate> {
     pending: VecDeque<Pending<A>>,
     /// Sequence numbers of `pending`, by command id.
     pending_ids: HashMap<Uuid, u64>,
+    append_seconds: ::metrics::Histogram,
 }
 
 /// A record handed to the log and not confirmed.
@@ -119,6 +120,7 @@ impl<A: Aggregate> Owner<A> {
             first_token,
             pending: VecDeque::new(),
             pending_ids: HashMap::new(),
+            append_seconds: ::metrics::histogram!(APPEND_SECONDS, "topic" => A::TOPIC.name),
         }
     }
 
@@ -217,7 +219,7 @@ impl<A: Aggregate> Owner<A> {
         decision: Decision<A::Event>,
         reply: Reply<A>,
     ) -> Result<(), SteppedDown> {
-        let record = Record { key, headers: envelope.to_headers(A::TOPIC.aggregate), payload };
+        let record = Record { key, headers: Arc::new(envelope.to_headers(A::TOPIC.aggregate)), payload };
         let sequence = self.sequence;
         crash_point("before-append");
         appender
@@ -286,7 +288,7 @@ impl<A: Aggregate> Owner<A> {
     fn settle(&mut self, offset: u64, appended: Appended) {
         let Some(pending) = self.pending.pop_front() else { return };
         self.pending_ids.remove(&pending.envelope.id);
-        ::metrics::histogram!(APPEND_SECONDS, "topic" => A::TOPIC.name).record(pending.handed_over.elapsed());
+        self.append_seconds.record(pending.handed_over.elapsed());
         self.confirmed = Checkpoint {
             next: offset + 1,
             terms: Terms { current: Some(self.term), sequence: pending.sequence },

@@ -30,6 +30,8 @@ use crate::{Aggregate, Decided, Decision, Position};
 pub const OUTCOME_HORIZON: Duration = Duration::from_hours(24);
 /// The outcomes of how many former folds one fold removes at most, so that no fold is long.
 const EXPIRED_PER_FOLD_MAX: usize = 4;
+/// Of each keyspace. fjall's own 64 MiB costs more memory, and 0.5 to 3 % more CPU per command: its walks are longer.
+const MEMTABLE_BYTES_MAX: u64 = 8 << 20;
 
 /// The store of one node.
 pub struct Store {
@@ -157,7 +159,8 @@ impl Store {
     /// When the disk fails or another process has it open.
     pub fn open(dir: &Path) -> Result<Arc<Self>, StoreError> {
         let db = Database::builder(dir).open()?;
-        let keyspace = |name| db.keyspace(name, KeyspaceCreateOptions::default);
+        let options = || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES_MAX);
+        let keyspace = |name| db.keyspace(name, options);
         Ok(Arc::new(Self {
             states: keyspace("states")?,
             outcomes: keyspace("outcomes")?,
@@ -334,7 +337,7 @@ mod tests {
             correlation_id: Uuid::nil(),
             traceparent: None,
         };
-        let record = Record { key: Bytes::from_static(b"A"), headers: Vec::new(), payload: Bytes::new() };
+        let record = Record { key: Bytes::from_static(b"A"), headers: Arc::default(), payload: Bytes::new() };
         Admitted { partition: PARTITION, offset: 0, timestamp: Timestamp(timestamp), envelope, record }
     }
 

@@ -84,8 +84,8 @@ impl fmt::Debug for Partition {
 pub struct Record {
     /// The aggregate's id.
     pub key: Bytes,
-    /// See [`schemas::envelope`].
-    pub headers: Headers,
+    /// See [`schemas::envelope`]. Shared: a record is handed to the log, the owner and several views.
+    pub headers: Arc<Headers>,
     /// See [`schemas::codec`].
     pub payload: Bytes,
 }

@@ -224,7 +224,7 @@ pub fn identity(record: &Record) -> u128 {
         digest.update(bytes);
     };
     part(&record.key);
-    for (name, value) in &record.headers {
+    for (name, value) in record.headers.iter() {
         part(name.as_bytes());
         part(value);
     }

@@ -150,7 +150,7 @@ fn record_of(term: Term, claim: bool, sequence: u64) -> Record {
         correlation_id: Uuid::nil(),
         traceparent: None,
     };
-    Record { key: Bytes::from_static(b"tea"), headers: envelope.to_headers("stock"), payload: Bytes::new() }
+    Record { key: Bytes::from_static(b"tea"), headers: Arc::new(envelope.to_headers("stock")), payload: Bytes::new() }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -294,7 +294,7 @@ async fn records_of_others_that_do_not_count_are_passed() {
     let stale = Term { number: 1, nonce: 5 };
     log.plant(partition(), record_of(stale, true, 0));
     log.plant(partition(), record_of(stale, false, 1));
-    log.plant(partition(), Record { key: Bytes::new(), headers: vec![], payload: Bytes::new() });
+    log.plant(partition(), Record { key: Bytes::new(), headers: Arc::default(), payload: Bytes::new() });
     let decided = node.send(reserve(2, 4)).await.unwrap();
     assert_eq!((decided.version, decided.position.offset, decided.replayed), (2, 5, false), "same term, no new claim");
     check_history(&log);

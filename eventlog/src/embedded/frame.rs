@@ -3,6 +3,8 @@
 //! Key: partition and offset, big-endian, so that keys sort as the log does. Value: the log's time (milliseconds, eight
 //! little-endian bytes, filled in last), then postcard of key, headers and payload.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use domain::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -58,7 +60,7 @@ pub(super) fn decode(partition: Partition, offset: u64, value: &[u8]) -> Result<
         timestamp: Timestamp(i64::from_le_bytes(*time)),
         record: Record {
             key: value.slice_ref(body.key),
-            headers: headers.collect(),
+            headers: Arc::new(headers.collect()),
             payload: value.slice_ref(body.payload),
         },
     })
@@ -74,7 +76,10 @@ mod tests {
     fn a_record_is_read_as_it_was_written() {
         let record = Record {
             key: Bytes::from_static(b"key"),
-            headers: vec![(Cow::Borrowed("ce_type"), Bytes::new()), ("other".into(), Bytes::from_static(b"\xff\0"))],
+            headers: Arc::new(vec![
+                (Cow::Borrowed("ce_type"), Bytes::new()),
+                ("other".into(), Bytes::from_static(b"\xff\0")),
+            ]),
             payload: Bytes::from(vec![7; 100_000]),
         };
         let mut value = encode(&record).unwrap();

@@ -138,7 +138,7 @@ fn message<'a>(
     record: &'a Record,
 ) -> Result<ProducerRecord<&'a [u8], &'a [u8]>, Error> {
     let mut headers = RecordHeaders::new();
-    for (name, value) in &record.headers {
+    for (name, value) in record.headers.iter() {
         headers.add_with_key_value(name, Some(value)).map_err(Error::LocalIllegalState)?;
     }
     let options = ProducerRecordOptionsBuilder::new()

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -166,7 +167,7 @@ fn record_of(message: &BorrowedMessage<'_>) -> Record {
     let headers: Vec<_> = headers_of(message, |name, value| (header_names::intern(name), copy(value)));
     let bytes = Bytes::from(bytes);
     let headers = headers.into_iter().map(|(name, value)| (name, bytes.slice(value))).collect();
-    Record { key: bytes.slice(key), headers, payload: bytes.slice(payload) }
+    Record { key: bytes.slice(key), headers: Arc::new(headers), payload: bytes.slice(payload) }
 }
 
 /// The record's headers; a header without a value has an empty one.

@@ -32,7 +32,11 @@ pub fn decision(term: Term, sequence: u64) -> Record {
 
 /// Somebody else's record, with nothing that ours have.
 pub fn foreign() -> Record {
-    Record { key: Bytes::new(), headers: vec![("other".into(), Bytes::from_static(b"\xff"))], payload: Bytes::new() }
+    Record {
+        key: Bytes::new(),
+        headers: Arc::new(vec![("other".into(), Bytes::from_static(b"\xff"))]),
+        payload: Bytes::new(),
+    }
 }
 
 /// Records of one term, beginning with its claim.
@@ -60,7 +64,7 @@ fn envelope(record_type: &'static str, term: Term, sequence: u64) -> Envelope {
 fn record(envelope: &Envelope, payload: &[u8]) -> Record {
     Record {
         key: Bytes::from_static(b"key"),
-        headers: envelope.to_headers("order"),
+        headers: Arc::new(envelope.to_headers("order")),
         payload: Bytes::copy_from_slice(payload),
     }
 }

@@ -252,6 +252,6 @@ impl History {
             traceparent: None,
         };
         let headers = envelope.to_headers(partition.topic.aggregate);
-        Record { key: Bytes::copy_from_slice(key.as_bytes()), headers, payload: encoded.payload }
+        Record { key: Bytes::copy_from_slice(key.as_bytes()), headers: headers.into(), payload: encoded.payload }
     }
 }

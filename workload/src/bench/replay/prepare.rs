@@ -158,7 +158,7 @@ impl Owner {
             traceparent: None,
         };
         let headers = envelope.to_headers(self.topic.aggregate);
-        let record = Record { key: key.into(), headers, payload: encoded.payload.clone() };
+        let record = Record { key: key.into(), headers: headers.into(), payload: encoded.payload.clone() };
         self.appender.append(partition, &record, number).context("appending")?;
         self.unreported += 1;
         self.await_reports(IN_FLIGHT)
