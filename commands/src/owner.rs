@@ -307,7 +307,7 @@ impl<A: Aggregate> Owner<A> {
             partition: self.partition,
             offset,
             timestamp: appended.timestamp,
-            envelope: pending.envelope,
+            envelope: Arc::new(pending.envelope),
             record: pending.record,
         });
     }

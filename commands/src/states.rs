@@ -338,7 +338,7 @@ mod tests {
             traceparent: None,
         };
         let record = Record { key: Bytes::from_static(b"A"), headers: Arc::default(), payload: Bytes::new() };
-        Admitted { partition: PARTITION, offset: 0, timestamp: Timestamp(timestamp), envelope, record }
+        Admitted { partition: PARTITION, offset: 0, timestamp: Timestamp(timestamp), envelope: envelope.into(), record }
     }
 
     fn kept(store: &Store, ids: std::ops::Range<u128>) -> Vec<u128> {

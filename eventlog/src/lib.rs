@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use domain::Timestamp;
-use schemas::{Headers, Topic};
+use schemas::{Envelope, Headers, Topic};
 use uuid::Uuid;
 
 pub use tail::{Admitted, Checkpoint, Tail, TailError};
@@ -101,6 +101,8 @@ pub struct Stored {
     pub timestamp: Timestamp,
     /// What.
     pub record: Record,
+    /// Its headers, where they were read already: once for all who share a reader.
+    pub envelope: Option<Arc<Envelope>>,
 }
 
 /// Largest payload that may be appended, in bytes: far below the topics' `max.message.bytes`, so that key, headers and

@@ -1,6 +1,7 @@
 //! Folding a log: the reader's rule applied, positions kept, and a changed past detected.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 use std::time::Duration;
 
 use domain::Timestamp;
@@ -37,7 +38,7 @@ pub struct Admitted {
     /// When the log appended it.
     pub timestamp: Timestamp,
     /// Its headers.
-    pub envelope: Envelope,
+    pub envelope: Arc<Envelope>,
     /// The record.
     pub record: Record,
 }
@@ -191,8 +192,8 @@ impl Fold {
 
     fn admit(&mut self, stored: Stored) -> Option<Admitted> {
         self.next = stored.offset + 1;
-        let Stored { partition, offset, timestamp, record } = stored;
-        let envelope = Envelope::from_headers(&record.headers);
+        let Stored { partition, offset, timestamp, record, envelope } = stored;
+        let envelope = envelope.map_or_else(|| Envelope::from_headers(&record.headers).map(Arc::new), Ok);
         let verdict = match &envelope {
             Ok(envelope) => self.terms.admit(envelope),
             Err(_) => Verdict::Void(VoidReason::Unmarked),

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::hash::Hash;
+use std::sync::Arc;
 
 use eventlog::{Admitted, Partition};
 use schemas::topics::{COMMAND_REFUSED, COMMAND_UNCHANGED};
@@ -66,7 +67,7 @@ pub struct Recorded<E> {
     /// At which offset.
     pub offset: u64,
     /// Its headers.
-    pub envelope: Envelope,
+    pub envelope: Arc<Envelope>,
     /// What happened.
     pub event: E,
 }

@@ -89,7 +89,13 @@ impl Inner {
     fn push(&mut self, partition: Partition, record: Record) -> u64 {
         let records = self.records.entry(partition).or_default();
         let offset = records.len() as u64;
-        records.push(Stored { partition, offset, timestamp: Timestamp(i64::try_from(offset).unwrap()), record });
+        records.push(Stored {
+            partition,
+            offset,
+            timestamp: Timestamp(i64::try_from(offset).unwrap()),
+            record,
+            envelope: None,
+        });
         offset
     }
 }

@@ -150,7 +150,7 @@ impl Cursor {
         }
         *next = offset + 1;
         let timestamp = Timestamp(message.timestamp().to_millis().unwrap_or_default());
-        Some(Stored { partition, offset, timestamp, record: record_of(message) })
+        Some(Stored { partition, offset, timestamp, record: record_of(message), envelope: None })
     }
 }
 

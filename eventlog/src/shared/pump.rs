@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use schemas::Envelope;
+
 use super::Feed;
 use super::buffer::weight;
 use crate::{EventLog, LogError};
@@ -53,9 +55,13 @@ fn read(feed: &Feed, log: Arc<dyn EventLog>) -> Result<(), LogError> {
             Some(reader) => reader,
             none => none.insert(log.reader(&from)?),
         };
-        let batch = reader.poll(max, WAIT)?;
+        let mut batch = reader.poll(max, WAIT)?;
         if batch.is_empty() {
             continue;
+        }
+        for stored in &mut batch {
+            // Headers that cannot be read are every follower's own finding.
+            stored.envelope = Envelope::from_headers(&stored.record.headers).ok().map(Arc::new);
         }
         let bytes: usize = batch.iter().map(weight).sum();
         max = (BUDGET * batch.len() / bytes.max(1)).clamp(1, READ_MAX);

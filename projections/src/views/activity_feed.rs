@@ -121,11 +121,11 @@ impl View for Activity {
 impl Activity {
     fn of<E>(recorded: Recorded<E>, gist: fn(&E) -> Gist) -> Self {
         let Recorded { partition: Partition { topic, number }, offset, envelope, event } = recorded;
-        let Envelope { id, record_type, subject, time, version, .. } = envelope;
+        let Envelope { id, time, version, .. } = *envelope;
         Self {
             id,
-            subject,
-            kind: short(record_type),
+            subject: envelope.subject.clone(),
+            kind: short(&envelope.record_type),
             at: time,
             version,
             topic: topic.name.into(),
@@ -137,11 +137,11 @@ impl Activity {
 }
 
 /// `OrderPlaced` of `lonja.order.OrderPlaced`.
-fn short(record_type: Cow<'static, str>) -> Cow<'static, str> {
+fn short(record_type: &Cow<'static, str>) -> Cow<'static, str> {
     let last = |name: &str| name.rfind('.').map_or(0, |dot| dot + 1);
     match record_type {
         Cow::Borrowed(name) => Cow::Borrowed(&name[last(name)..]),
-        Cow::Owned(name) => Cow::Owned(name[last(&name)..].to_owned()),
+        Cow::Owned(name) => Cow::Owned(name[last(name)..].to_owned()),
     }
 }
 

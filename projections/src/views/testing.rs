@@ -28,7 +28,7 @@ fn record<E>(topic: &'static Topic, record: &RecordType, subject: &str, version:
         correlation_id: Uuid::nil(),
         traceparent: None,
     };
-    Recorded { partition: Partition { topic, number: 3 }, offset: version, envelope, event }
+    Recorded { partition: Partition { topic, number: 3 }, offset: version, envelope: envelope.into(), event }
 }
 
 fn total() -> Money {
