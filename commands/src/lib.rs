@@ -5,6 +5,7 @@
 //! [`restore`] is how an owner comes to be; [`states`] is the local cache of the log.
 
 mod decide;
+mod known;
 mod lane;
 pub mod ledger;
 pub mod metrics;

@@ -15,7 +15,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use domain::Timestamp;
 use eventlog::{Admitted, Checkpoint, Partition};
-use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch as Batch};
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch as Batch, Slice};
 use parking_lot::Mutex;
 use schemas::topics::{COMMAND_REFUSED, COMMAND_UNCHANGED};
 use schemas::wire::log::decode_refusal;
@@ -23,6 +23,7 @@ use schemas::{Codec, CodecError};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::known::Known;
 use crate::metrics::AGGREGATES_PARKED;
 use crate::{Aggregate, Decided, Decision, Position};
 
@@ -41,6 +42,8 @@ pub struct Store {
     /// The command ids of each fold, by log time of its last record and that one's id.
     ages: Keyspace,
     checkpoints: Keyspace,
+    /// Of `states` and `outcomes`.
+    known: Known,
     leased: Mutex<HashSet<Partition>>,
 }
 
@@ -50,6 +53,9 @@ pub enum StoreError {
     /// The disk, or what is on it.
     #[error("the state store failed")]
     Disk(#[from] fjall::Error),
+    /// The operating system.
+    #[error("starting the reader of known keys failed")]
+    Thread(#[from] std::io::Error),
     /// Bytes in the store are not what was written.
     #[error("the state store holds bytes that cannot be read")]
     Bytes(#[from] postcard::Error),
@@ -161,9 +167,11 @@ impl Store {
         let db = Database::builder(dir).open()?;
         let options = || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES_MAX);
         let keyspace = |name| db.keyspace(name, options);
+        let (states, outcomes) = (keyspace("states")?, keyspace("outcomes")?);
         Ok(Arc::new(Self {
-            states: keyspace("states")?,
-            outcomes: keyspace("outcomes")?,
+            known: Known::of(vec![states.clone(), outcomes.clone()])?,
+            states,
+            outcomes,
             ages: keyspace("ages")?,
             checkpoints: keyspace("checkpoints")?,
             leased: Mutex::default(),
@@ -176,8 +184,12 @@ impl Store {
     /// # Errors
     /// When the disk fails.
     pub fn outcome(&self, command_id: Uuid) -> Result<Option<Outcome>, StoreError> {
-        let Some(bytes) = self.outcomes.get(command_id.as_bytes())? else { return Ok(None) };
+        let Some(bytes) = self.get(&self.outcomes, command_id.as_bytes())? else { return Ok(None) };
         Ok(Some(postcard::from_bytes(&bytes)?))
+    }
+
+    fn get(&self, keyspace: &Keyspace, key: &[u8]) -> Result<Option<Slice>, fjall::Error> {
+        if self.known.may_have(key) { keyspace.get(key) } else { Ok(None) }
     }
 
     /// The right to fold one partition, unless somebody has it.
@@ -210,7 +222,7 @@ impl<A: Aggregate> States<A> {
 
     /// The state of one aggregate.
     pub fn load(&self, key: &[u8]) -> Result<Slot<A>, StoreError> {
-        match self.store.states.get(self.state_key(key))? {
+        match self.store.get(&self.store.states, &self.state_key(key))? {
             Some(bytes) => Ok(postcard::from_bytes(&bytes)?),
             None => Ok(Slot::default()),
         }
@@ -237,6 +249,7 @@ impl<A: Aggregate> States<A> {
         let mut batch = store.db.batch();
         let mut slots: HashMap<&Bytes, Cow<'s, Slot<A>>> = HashMap::with_capacity(records.len());
         for record in records {
+            store.known.insert(record.envelope.id.as_bytes());
             batch.insert(&store.outcomes, record.envelope.id.as_bytes(), postcard::to_stdvec(&Outcome::of(record))?);
             if is_event(&record.envelope.record_type) {
                 let key = &record.record.key;
@@ -251,7 +264,9 @@ impl<A: Aggregate> States<A> {
             }
         }
         for (key, slot) in &slots {
-            batch.insert(&store.states, self.state_key(key), postcard::to_stdvec(slot.as_ref())?);
+            let key = self.state_key(key);
+            store.known.insert(&key);
+            batch.insert(&store.states, key, postcard::to_stdvec(slot.as_ref())?);
         }
         if let Some(last) = records.last() {
             let ids: Vec<u8> = records.iter().flat_map(|record| *record.envelope.id.as_bytes()).collect();
