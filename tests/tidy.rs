@@ -51,6 +51,7 @@ fn dependencies_point_one_way() {
         ("projections", &["domain", "schemas", "eventlog", "runtime"]),
         ("gateway", &["domain", "schemas", "eventlog", "commands", "projections", "runtime"]),
         ("runtime", &[]),
+        ("model", &["domain", "schemas", "eventlog"]),
     ]
     .into();
     for (folder, may) in &allowed {

@@ -16,6 +16,23 @@ pub struct Terms {
     pub sequence: u64,
 }
 
+/// All that the rule looks at in a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mark {
+    /// It is a claim.
+    pub claim: bool,
+    /// The term that it opens, or under which it was decided.
+    pub term: Term,
+    /// Its number within the term.
+    pub sequence: u64,
+}
+
+impl From<&Envelope> for Mark {
+    fn from(envelope: &Envelope) -> Self {
+        Self { claim: envelope.is_claim(), term: envelope.term, sequence: envelope.sequence }
+    }
+}
+
 /// What the rule says of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
@@ -56,20 +73,25 @@ impl VoidReason {
 impl Terms {
     /// Judges the next record of the partition and moves on.
     pub fn admit(&mut self, envelope: &Envelope) -> Verdict {
-        if envelope.is_claim() {
-            if self.current.is_some_and(|current| envelope.term.number <= current.number) {
+        self.judge(Mark::from(envelope))
+    }
+
+    /// The rule itself, which `model/` checks.
+    pub fn judge(&mut self, mark: Mark) -> Verdict {
+        if mark.claim {
+            if self.current.is_some_and(|current| mark.term.number <= current.number) {
                 return Verdict::Void(VoidReason::StaleClaim);
             }
-            *self = Self { current: Some(envelope.term), sequence: 0 };
+            *self = Self { current: Some(mark.term), sequence: 0 };
             return Verdict::Claim;
         }
-        if self.current != Some(envelope.term) {
+        if self.current != Some(mark.term) {
             return Verdict::Void(VoidReason::OtherTerm);
         }
-        if envelope.sequence != self.sequence + 1 {
+        if mark.sequence != self.sequence + 1 {
             return Verdict::Void(VoidReason::OutOfSequence);
         }
-        self.sequence = envelope.sequence;
+        self.sequence = mark.sequence;
         Verdict::Valid
     }
 
