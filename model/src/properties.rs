@@ -39,8 +39,7 @@ struct Judged {
 
 impl Judged {
     fn of(rules: Rules, log: &[Record]) -> Self {
-        let mut judged =
-            Self { records: [0; 3], outcomes: Default::default(), misdecided: false, deciding_terms: 0 };
+        let mut judged = Self { records: [0; 3], outcomes: Default::default(), misdecided: false, deciding_terms: 0 };
         let (mut reading, mut latest) = (Reading::default(), None);
         for record in log {
             let before = reading.memory.basis;

@@ -247,7 +247,8 @@ impl Protocol {
             for command in 0..u8::try_from(COMMANDS.len()).unwrap_or(u8::MAX) {
                 // Two commands that want the same are alike until they are asked: the first goes first.
                 let first = COMMANDS.iter().position(|wish| *wish == COMMANDS[usize::from(command)]);
-                if first == Some(usize::from(command)) || first.is_some_and(|first| state.questions[first].was_asked()) {
+                if first == Some(usize::from(command)) || first.is_some_and(|first| state.questions[first].was_asked())
+                {
                     actions.push(Action::Ask(lead.term, command));
                 }
             }

@@ -99,3 +99,12 @@ impl Rules {
         self.removed != Some(rule)
     }
 }
+
+impl fmt::Display for Rules {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.removed {
+            None => f.write_str("all rules"),
+            Some(rule) => write!(f, "without \"{rule}\""),
+        }
+    }
+}

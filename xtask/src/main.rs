@@ -1,5 +1,5 @@
 //! The project's own commands: `cargo xtask stack …` runs the real servers, `cargo xtask test` runs every test against them,
-//! `cargo xtask data|sell|bench` proves and measures.
+//! `cargo xtask data|sell|bench` proves and measures, `cargo xtask model` checks the protocol.
 
 mod exec;
 mod progress;
@@ -30,6 +30,8 @@ enum Command {
     Sell(proof::Args),
     /// Measure: `bench commands`, `bench replay`
     Bench(proof::Args),
+    /// Check the term protocol exhaustively within larger bounds
+    Model(proof::Args),
 }
 
 fn main() -> ExitCode {
@@ -39,6 +41,7 @@ fn main() -> ExitCode {
         Command::Data(args) => proof::run("data", &args).map(|()| ExitCode::SUCCESS),
         Command::Sell(args) => proof::run("sell", &args).map(|()| ExitCode::SUCCESS),
         Command::Bench(args) => proof::run("bench", &args).map(|()| ExitCode::SUCCESS),
+        Command::Model(args) => proof::model(&args).map(|()| ExitCode::SUCCESS),
     };
     // Not by returning the error: with backtraces switched on, as for tests, thirty lines of them would hide the message.
     result.unwrap_or_else(|error| {

@@ -39,6 +39,20 @@ pub fn run(verb: &str, args: &Args) -> Result<()> {
     Ok(())
 }
 
+/// Runs `model`, which has the arguments and their help; it needs no servers.
+///
+/// # Errors
+/// When it does not build or start, or finds something wrong.
+pub fn model(args: &Args) -> Result<()> {
+    build(&["--package", "lonja-model", "--bins"])?;
+    let program = target()?.join("release").join("model");
+    let status = Command::new(program).args(&args.rest).status().context("starting model")?;
+    if !status.success() {
+        bail!("model ended with {status}");
+    }
+    Ok(())
+}
+
 fn build(arguments: &[&str]) -> Result<()> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let status = Command::new(cargo).args(["build", "--release"]).args(arguments).status().context("starting cargo")?;
