@@ -12,10 +12,13 @@
 //! | [`shelf`] | the aggregate: one unit |
 //! | [`log`] | records, and what a reader makes of them |
 //! | [`owner`] | what a node believes and does |
-//! | [`protocol`] | what may happen next |
+//! | [`state`] | everything at one moment, and what may happen |
+//! | [`protocol`] | when it may happen, and what comes of it |
 //! | [`properties`] | what must always hold |
 //! | [`rules`] | the rules, each of which can be removed |
 //! | [`runs`] | what is searched |
+//!
+//! [stateright]: https://docs.rs/stateright
 
 pub mod log;
 pub mod owner;
@@ -24,3 +27,4 @@ pub mod protocol;
 pub mod rules;
 pub mod runs;
 pub mod shelf;
+pub mod state;

@@ -6,7 +6,7 @@ use eventlog::term::Verdict;
 use crate::log::{Decision, Memory, Outcome, Reading, Record, Term, judge};
 use crate::rules::{Rule, Rules};
 
-/// A node that claimed and has neither crashed nor stepped down. It is known by its term.
+/// A node that claimed and has not stepped down. It is known by its term.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Owner {
     /// Its claim is on its way, or in the log and not yet acknowledged.

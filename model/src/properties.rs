@@ -4,8 +4,9 @@ use stateright::Property;
 
 use crate::log::{COMMANDS, Outcomes, Reading, Record};
 use crate::owner::Owner;
-use crate::protocol::{Protocol, State};
+use crate::protocol::Protocol;
 use crate::rules::Rules;
+use crate::state::State;
 
 /// An accepted command has exactly one record that counts.
 pub const S1: &str = "S1 a \"yes\" has exactly one valid record";
@@ -94,10 +95,10 @@ fn answered(state: &State, what: impl Fn(Outcomes) -> bool) -> bool {
     state.questions.iter().any(|question| what(question.answers))
 }
 
-/// More lies between the owner's claim and its expected offset than its own records.
+/// More lies between the owner's claim, if late the copy, and its expected offset than its own records.
 fn went_past(owner: &Owner, log: &[Record]) -> bool {
     let Owner::Leading(lead) = owner else { return false };
-    let claim = log.iter().position(|record| record.term == lead.term && record.decision.is_none());
+    let claim = log.iter().rposition(|record| record.term == lead.term && record.decision.is_none());
     let confirmed = usize::from(lead.sequence) - lead.pending.len();
     claim.is_some_and(|claim| confirmed > 0 && usize::from(lead.expected) > claim + 1 + confirmed)
 }
