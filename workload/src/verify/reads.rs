@@ -32,7 +32,7 @@ pub fn violations(reads: &[&Attempt], decisions: &[Decision]) -> Vec<Violation> 
             let expected = by_version.get(&(written.envelope.subject.as_str(), shown)).and_then(|event| shown_by(event));
             match expected {
                 None => tell(format!("shows version {shown}, which is not in the log")),
-                Some((field, expected)) if page.get("items").is_none() && page[field] != expected => {
+                Some((field, expected)) if page.get("data").is_none() && page[field] != expected => {
                     tell(format!("shows {field} {} at version {shown}, the log says {expected}", page[field]));
                 }
                 Some(_) => {}
@@ -44,7 +44,7 @@ pub fn violations(reads: &[&Attempt], decisions: &[Decision]) -> Vec<Violation> 
 
 /// Of a page of one thing its version; of a list of what happened to it the latest.
 fn version(page: &Value) -> u64 {
-    let items = page["items"].as_array().map_or_else(|| std::slice::from_ref(page), Vec::as_slice);
+    let items = page["data"].as_array().map_or_else(|| std::slice::from_ref(page), Vec::as_slice);
     items.iter().filter_map(|item| item["version"].as_u64()).max().unwrap_or(0)
 }
 
@@ -77,14 +77,14 @@ mod tests {
     fn the_write_or_a_later_one_is_shown() {
         assert!(found(&json!({"sku": "tea", "available": 7, "version": 2})).is_empty());
         assert!(found(&json!({"sku": "tea", "available": 6, "version": 3})).is_empty());
-        assert!(found(&json!({"items": [{"version": 1}, {"version": 2}]})).is_empty());
+        assert!(found(&json!({"data": [{"version": 1}, {"version": 2}]})).is_empty());
     }
 
     #[test]
     fn an_older_page_a_missing_one_and_an_invented_one_are_told() {
         assert!(found(&json!({"available": 9, "version": 1}))[0].contains("written was 2"));
         assert!(found(&json!({"code": "stock_item_not_found"}))[0].contains("version 0"));
-        assert!(found(&json!({"items": []}))[0].contains("version 0"));
+        assert!(found(&json!({"data": []}))[0].contains("version 0"));
         assert!(found(&json!({"available": 6, "version": 4}))[0].contains("not in the log"));
         assert!(found(&json!({"available": 9, "version": 2}))[0].contains("the log says 7"));
     }
