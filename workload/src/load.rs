@@ -132,7 +132,8 @@ async fn work(shared: Rc<Shared>) -> Result<()> {
 async fn send(shared: &Shared, link: &mut Link, operation: &Operation) -> Result<()> {
     let over = shared.started + Duration::from_secs_f64(shared.args.seconds + shared.args.settle);
     loop {
-        let attempt = attempt(&shared.args.address, link, operation, Duration::from_secs_f64(shared.args.answer_timeout)).await;
+        let attempt =
+            attempt(&shared.args.address, link, operation, Duration::from_secs_f64(shared.args.answer_timeout)).await;
         shared.recorder.borrow_mut().add(&attempt)?;
         *shared.outcomes.borrow_mut().entry(attempt.outcome).or_default() += 1;
         if !attempt.wants_repeating() {
@@ -173,7 +174,7 @@ impl Link {
     }
 
     /// Leads to the next address from now on.
-    fn next(&mut self) {
+    pub fn next(&mut self) {
         *self = Self { at: self.at + 1, open: None };
     }
 }

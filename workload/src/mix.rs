@@ -132,9 +132,7 @@ impl Mix {
         let index = self.random.index(self.written.len().max(1));
         match self.written.get(index).cloned() {
             None => self.place(key),
-            Some((path, position)) => {
-                Operation { key, method: "GET", path, body: Value::Null, token: Some(position) }
-            }
+            Some((path, position)) => Operation { key, method: "GET", path, body: Value::Null, token: Some(position) },
         }
     }
 

@@ -129,10 +129,17 @@ async fn verdict(args: &Args, attempts: &mut [Attempt], reads: &[Attempt]) -> Re
         voids += judged.voids;
         decisions.extend(judged.decisions);
     }
+    let keys: BTreeSet<String> = attempts.iter().map(|attempt| attempt.key.clone()).collect();
+    let decided: BTreeSet<&str> =
+        attempts.iter().filter(|attempt| attempt.outcome.is_decided()).map(|attempt| attempt.key.as_str()).collect();
+    let unresolved = keys.len() - decided.len();
     let mut reads: Vec<&Attempt> = reads.iter().collect();
     if let Some(lost_before) = args.lost_before {
+        // Where such an answer said that a write stands, something else may stand now.
+        let given_out = attempts.iter().filter(|attempt| attempt.ended_ms < lost_before);
+        let old: BTreeSet<_> = given_out.filter_map(|attempt| attempt.position.clone()).collect();
+        reads.retain(|read| !read.token.as_ref().is_some_and(|token| old.contains(token)));
         forget_lost(attempts, &decisions, lost_before);
-        reads.retain(|read| read.sent_ms >= lost_before);
     }
     let mut checked = vec!["I1", "I2", "I3", "I4", "I5", "I6", "I8", "I11"];
     let mut violations = log_violations(attempts, &decisions, args.allow_others);
@@ -145,14 +152,11 @@ async fn verdict(args: &Args, attempts: &mut [Attempt], reads: &[Attempt]) -> Re
     for attempt in &*attempts {
         *outcomes.entry(attempt.outcome).or_default() += 1;
     }
-    let keys: BTreeSet<&str> = attempts.iter().map(|attempt| attempt.key.as_str()).collect();
-    let decided: BTreeSet<&str> =
-        attempts.iter().filter(|attempt| attempt.outcome.is_decided()).map(|attempt| attempt.key.as_str()).collect();
     Ok(Verdict {
         commands: keys.len(),
         reads: reads.len(),
         attempts: outcomes,
-        unresolved: keys.difference(&decided).count(),
+        unresolved,
         decisions: decisions.len(),
         claims,
         voids,
@@ -161,13 +165,17 @@ async fn verdict(args: &Args, attempts: &mut [Attempt], reads: &[Attempt]) -> Re
     })
 }
 
-/// What was answered before the log lost its tail and is not where it was answered to be says nothing any more.
+/// What was answered before the log lost its tail, and is not where it was answered to be or was decided anew since, says
+/// nothing any more.
 fn forget_lost(attempts: &mut [Attempt], decisions: &[Decision], lost_before: i64) {
     let places: BTreeSet<_> =
         decisions.iter().map(|decision| (decision.envelope.id, Some(decision.position()))).collect();
+    let anew = attempts.iter().filter(|attempt| attempt.ended_ms >= lost_before && !attempt.replayed);
+    let anew: BTreeSet<_> =
+        anew.filter(|attempt| attempt.outcome.is_decided()).map(|attempt| attempt.key.clone()).collect();
     for attempt in attempts.iter_mut().filter(|attempt| attempt.outcome.is_decided()) {
         let stands = places.contains(&(history::command_id(&attempt.key), attempt.position.clone()));
-        if attempt.sent_ms < lost_before && !stands {
+        if attempt.ended_ms < lost_before && (!stands || anew.contains(&attempt.key)) {
             attempt.outcome = Outcome::Unknown;
         }
     }
@@ -240,8 +248,8 @@ mod tests {
             forget_lost(&mut attempts, &log, lost_before);
             attempts.map(|attempt| attempt.outcome)
         };
-        assert_eq!(outcomes(1), [Outcome::Ok, Outcome::Unknown]);
-        assert_eq!(outcomes(0), [Outcome::Ok, Outcome::Ok]);
+        assert_eq!(outcomes(2), [Outcome::Ok, Outcome::Unknown]);
+        assert_eq!(outcomes(1), [Outcome::Ok, Outcome::Ok]);
     }
 
     #[test]

@@ -60,15 +60,20 @@ pub fn rows() -> Vec<Row> {
                 })
             })
         }),
-        Row::new("F08-three", "of three brokers one that leads partitions is frozen for 20 s and comes back", 23.0, |tools| {
-            three(tools, 40.0, &|servers| {
-                let struck = now_ms();
-                servers.pause("kafka2")?;
-                sleep(Duration::from_secs(20));
-                servers.resume("kafka2")?;
-                Ok(struck)
-            })
-        }),
+        Row::new(
+            "F08-three",
+            "of three brokers one that leads partitions is frozen for 20 s and comes back",
+            23.0,
+            |tools| {
+                three(tools, 40.0, &|servers| {
+                    let struck = now_ms();
+                    servers.pause("kafka2")?;
+                    sleep(Duration::from_secs(20));
+                    servers.resume("kafka2")?;
+                    Ok(struck)
+                })
+            },
+        ),
     ]
 }
 

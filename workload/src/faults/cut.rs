@@ -33,12 +33,13 @@ pub fn rows() -> Vec<Row> {
                 lose_tail(scene)?;
                 Ok(now_ms())
             })
-        })
-        .quick(),
-        Row::new("F11-regrown", "the log loses acknowledged records, and has regrown when the shop returns", 30.0, |tools| {
-            cut_and_judge(tools, 40.0, &regrow)
-        })
-        .quick(),
+        }),
+        Row::new(
+            "F11-regrown",
+            "the log loses acknowledged records, and has regrown when the shop returns",
+            30.0,
+            |tools| cut_and_judge(tools, 40.0, &regrow),
+        ),
     ]
 }
 

@@ -23,14 +23,16 @@ pub fn recovery_s(attempts: &[Attempt], since: i64, recovered: &Recovered) -> Op
     let first = match recovered {
         Recovered::Command => decided(attempts).filter(later).map(ended).min(),
         Recovered::Read(path) => {
-            let answered = |read: &&Attempt| read.is_read() && read.outcome == Outcome::Ok && read.path.starts_with(path);
+            let answered =
+                |read: &&Attempt| read.is_read() && read.outcome == Outcome::Ok && read.path.starts_with(path);
             // Sent later, too: what it waited for happened after the fault.
             attempts.iter().filter(answered).filter(|read| read.sent_ms > since).map(ended).min()
         }
         Recovered::EachPartition => {
             let (mut before, mut after) = (BTreeMap::new(), BTreeMap::new());
             for attempt in decided(attempts) {
-                let Some((partition, _)) = attempt.position.as_ref().and_then(|position| position.split_once('@')) else {
+                let Some((partition, _)) = attempt.position.as_ref().and_then(|position| position.split_once('@'))
+                else {
                     continue;
                 };
                 let times = if later(&attempt) { &mut after } else { &mut before };
@@ -71,7 +73,8 @@ mod tests {
 
     #[test]
     fn the_next_answer_ends_the_recovery() {
-        let history = [at(1_000, "t/0@1"), at(2_000, "t/1@1"), at(3_500, "t/0@2"), at(5_000, "t/1@2"), at(9_000, "t/2@0")];
+        let history =
+            [at(1_000, "t/0@1"), at(2_000, "t/1@1"), at(3_500, "t/0@2"), at(5_000, "t/1@2"), at(9_000, "t/2@0")];
         let recovery = |recovered| recovery_s(&history, 2_500, &recovered);
         assert_eq!(recovery(Recovered::Command), Some(1.0));
         assert_eq!(recovery(Recovered::EachPartition), Some(2.5), "t/2 had no answer before");

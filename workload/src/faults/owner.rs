@@ -4,7 +4,7 @@ use std::path::Path;
 use std::thread::sleep;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use nix::sys::signal::Signal;
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -12,6 +12,7 @@ use schemas::topics;
 
 use super::measure::Recovered;
 use super::place::Tools;
+use super::requests::{at_once, order, record};
 use super::shop::Node;
 use super::trial::{Judged, Scene, Trial, crash};
 use super::{Blocked, Row};
@@ -19,6 +20,9 @@ use crate::load::now_ms;
 
 /// How long the group waits for a sign of life (6 s), and 5 s.
 const TAKEOVER_S: f64 = 11.0;
+/// Commands that an owner has in its hands when it freezes, and how long after they were sent it does.
+const ZOMBIE_ORDERS: u32 = 400;
+const ZOMBIE_AFTER: Duration = Duration::from_millis(120);
 /// The group of the owners, behind the prefix.
 const GROUP: &str = "lonja.owners";
 /// How often a second member joins and leaves in F26, and how long it stays and is away.
@@ -35,17 +39,20 @@ pub fn rows() -> Vec<Row> {
         dies("F01", "the process dies between the log's acknowledgement and the response", |tools| {
             process_dies(tools, "before-response:200")
         }),
-        dies("F02-before-append", "the owner dies before the append", |tools| {
-            process_dies(tools, "before-append:200")
-        }),
+        dies("F02-before-append", "the owner dies before the append", |tools| process_dies(tools, "before-append:200")),
         dies("F02-after-append", "the owner dies after the append, before the answer", |tools| {
             process_dies(tools, "after-append:200")
         }),
         dies("F02-after-answer", "the owner dies after the answer, before the state store", |tools| {
             process_dies(tools, "after-answer:200")
         }),
-        Row::new("F04", "an owner is frozen past its session, and goes on when another one has taken over", TAKEOVER_S, zombie)
-            .quick(),
+        Row::new(
+            "F04",
+            "an owner is frozen past its session, and goes on when another one has taken over",
+            TAKEOVER_S,
+            zombie,
+        )
+        .quick(),
         Row::new("F05", "each of two nodes is restarted twice in an orderly way", TAKEOVER_S, rolling_restart),
         Row::new("F20-hour-ahead", "the shop's clock jumps an hour ahead", 2.0, |tools| clock(tools, "+1h")),
         Row::new("F20-hour-back", "the shop's clock jumps an hour back", 2.0, |tools| clock(tools, "-1h")),
@@ -73,11 +80,21 @@ pub fn two_nodes() -> Vec<Node> {
 
 fn zombie(tools: &Tools) -> Result<Judged> {
     let strike = |scene: &Scene| {
-        let struck = now_ms();
-        // Under load: records are handed over and not acknowledged, and requests wait in its sockets.
-        scene.shop().signal(Signal::SIGSTOP)?;
-        sleep(Duration::from_secs(12));
-        scene.shop().signal(Signal::SIGCONT)?;
+        let addresses: Vec<_> = scene.shops.iter().map(|shop| shop.address).collect();
+        let run = uuid::Uuid::new_v4().simple().to_string();
+        let burst = (0..ZOMBIE_ORDERS).map(|number| order(&format!("{run}-{number}"), false)).collect();
+        let (struck, attempts) = std::thread::scope(|scope| {
+            let sent = scope.spawn(|| at_once(&addresses, burst));
+            // In the midst of the burst: its producer has records that it sends when it goes on.
+            sleep(ZOMBIE_AFTER);
+            let struck = now_ms();
+            scene.shop().signal(Signal::SIGSTOP)?;
+            sleep(Duration::from_secs(12));
+            scene.shop().signal(Signal::SIGCONT)?;
+            let sent = sent.join().unwrap_or_else(|_| bail!("the thread that sends panicked"))?;
+            anyhow::Ok((struck, sent))
+        })?;
+        record(scene, "zombie", &attempts)?;
         Ok(struck)
     };
     let (recovered, load) = (Recovered::EachPartition, &["--answer-timeout", "3"]);
@@ -97,12 +114,23 @@ fn rolling_restart(tools: &Tools) -> Result<Judged> {
     };
     let after = |scene: &Scene| {
         let attempts = scene.attempts()?;
-        let odd = attempts.iter().filter(|attempt| attempt.status.is_some_and(|status| status >= 500 && ![503, 504].contains(&status)));
-        Ok(odd.map(|attempt| format!("F05: {} was answered {:?} {}", attempt.path, attempt.status, attempt.body)).collect())
+        let odd = attempts
+            .iter()
+            .filter(|attempt| attempt.status.is_some_and(|status| status >= 500 && ![503, 504].contains(&status)));
+        Ok(odd
+            .map(|attempt| format!("F05: {} was answered {:?} {}", attempt.path, attempt.status, attempt.body))
+            .collect())
     };
     let (recovered, load) = (Recovered::EachPartition, &["--answer-timeout", "3"]);
-    let trial =
-        Trial { nodes: two_nodes(), seconds: 30.0, load, recovered, strike: &strike, after: &after, ..Trial::default() };
+    let trial = Trial {
+        nodes: two_nodes(),
+        seconds: 30.0,
+        load,
+        recovered,
+        strike: &strike,
+        after: &after,
+        ..Trial::default()
+    };
     trial.run(tools)
 }
 
@@ -124,7 +152,8 @@ fn clock(tools: &Tools, offset: &str) -> Result<Judged> {
         std::fs::write(file.path(), format!("{offset}\n")).context("setting the clock")?;
         Ok(now_ms())
     };
-    Trial { nodes: vec![Node { always, ..Node::default() }], seconds: 8.0, strike: &strike, ..Trial::default() }.run(tools)
+    Trial { nodes: vec![Node { always, ..Node::default() }], seconds: 8.0, strike: &strike, ..Trial::default() }
+        .run(tools)
 }
 
 fn rebalance_storm(tools: &Tools) -> Result<Judged> {

@@ -32,7 +32,12 @@ const ONE_IN: u64 = 150;
 const DISTURBED_FOR: Duration = Duration::from_secs(20);
 
 pub fn rows() -> Vec<Row> {
-    vec![Row::new("F14", "a proxy delays answers of the broker, loses some, and delivers requests late", 15.0, disturbed)]
+    vec![Row::new(
+        "F14",
+        "a proxy delays answers of the broker, loses some, and delivers requests late",
+        15.0,
+        disturbed,
+    )]
 }
 
 fn disturbed(tools: &Tools) -> Result<Judged> {

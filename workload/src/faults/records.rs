@@ -88,7 +88,12 @@ fn set(headers: Headers, name: &str, value: &[u8]) -> Headers {
 
 /// Whatever was written counts nowhere, so no owner was deposed and no view has stopped.
 fn all_void(scene: &Scene) -> Result<Vec<String>> {
-    Ok(scene.shop().reasons()?.into_iter().map(|(part, reason)| format!("I14: {part} is not ready: {reason}")).collect())
+    Ok(scene
+        .shop()
+        .reasons()?
+        .into_iter()
+        .map(|(part, reason)| format!("I14: {part} is not ready: {reason}"))
+        .collect())
 }
 
 /// Only somebody who reads the log can write an event that counts: with the term of now and the next number.
@@ -137,9 +142,10 @@ fn producer(scene: &Scene) -> Result<BaseProducer> {
 
 fn send(producer: &BaseProducer, scene: &Scene, topic: &Topic, partition: u32, odd: &Odd) -> Result<()> {
     let name = format!("{}{}", scene.place.stack.topic_prefix, topic.name);
-    let headers = odd.headers.iter().fold(OwnedHeaders::new(), |all, (name, value)| {
-        all.insert(Header { key: name, value: Some(value.as_ref()) })
-    });
+    let headers = odd
+        .headers
+        .iter()
+        .fold(OwnedHeaders::new(), |all, (name, value)| all.insert(Header { key: name, value: Some(value.as_ref()) }));
     let mut record = BaseRecord::<[u8], [u8]>::to(&name).partition(i32::try_from(partition)?).headers(headers);
     if let Some(key) = &odd.key {
         record = record.key(key.as_slice());

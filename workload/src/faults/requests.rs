@@ -1,5 +1,6 @@
 //! Faults that customers make: the same key many times at once, and a rush for the last units.
 
+use std::net::SocketAddr;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -36,33 +37,47 @@ pub fn rows() -> Vec<Row> {
 }
 
 fn same_keys(scene: &Scene) -> Result<i64> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting a runtime")?;
-    let address = [scene.shop().address];
-    let history = scene.place.dir.path().join("same-keys.jsonl");
-    let mut recorder = Recorder::create(&history)?;
     let run = uuid::Uuid::new_v4().simple().to_string();
+    let mut attempts = Vec::new();
     for key in 0..KEYS {
-        let send = |copy: u32| {
-            let operation = order(&format!("{run}-{key}"), copy.is_multiple_of(5));
-            async move {
-                let mut link = Link::default();
-                loop {
-                    let attempt = attempt(&address, &mut link, &operation, Duration::from_secs(10)).await;
-                    if !attempt.wants_repeating() {
-                        return attempt;
-                    }
-                }
-            }
-        };
-        let attempts: Vec<Attempt> = runtime.block_on(join_all((0..AT_ONCE).map(send)));
-        attempts.iter().try_for_each(|attempt| recorder.add(attempt))?;
+        let operations = (0..AT_ONCE).map(|copy| order(&format!("{run}-{key}"), copy.is_multiple_of(5)));
+        attempts.extend(at_once(&[scene.shop().address], operations.collect())?);
     }
-    recorder.finish()?;
-    scene.histories.borrow_mut().push(history);
+    record(scene, "same-keys", &attempts)?;
     Ok(now_ms())
 }
 
-fn order(key: &str, other: bool) -> Operation {
+/// Sends all of them at the same time, each to the first address, then to the next ones until it has a definite answer or
+/// half a minute is over.
+pub fn at_once(addresses: &[SocketAddr], operations: Vec<Operation>) -> Result<Vec<Attempt>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting a runtime")?;
+    let send = |operation: Operation| async move {
+        let (mut link, mut attempts, begun) = (Link::default(), Vec::new(), Instant::now());
+        loop {
+            let attempt = attempt(addresses, &mut link, &operation, Duration::from_secs(10)).await;
+            let again = attempt.wants_repeating() && begun.elapsed() < Duration::from_secs(30);
+            attempts.push(attempt);
+            if !again {
+                return attempts;
+            }
+            link.next();
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    };
+    Ok(runtime.block_on(join_all(operations.into_iter().map(send))).concat())
+}
+
+/// What a strike sent, for the verifier.
+pub fn record(scene: &Scene, name: &str, attempts: &[Attempt]) -> Result<()> {
+    let history = scene.place.dir.path().join(format!("{name}.jsonl"));
+    let mut recorder = Recorder::create(&history)?;
+    attempts.iter().try_for_each(|attempt| recorder.add(attempt))?;
+    recorder.finish()?;
+    scene.histories.borrow_mut().push(history);
+    Ok(())
+}
+
+pub fn order(key: &str, other: bool) -> Operation {
     let lines = json!([{"sku": "tea", "quantity": if other { 2 } else { 1 }, "unit_price": 100}]);
     let body = json!({"customer_id": "impatient", "currency": "EUR", "lines": lines});
     Operation::command(key.to_owned(), "POST", "/v1/orders".into(), body)
@@ -92,7 +107,17 @@ fn flash_sale(tools: &Tools) -> Result<Judged> {
     let recovered = Recovered::Command;
     // 1,010 operations: ten deliveries of one unit each among 1,000 buyers.
     let (seconds, rate, load) = (50.5, 20.0, &["--flash", "10", "--answer-timeout", "3", "--settle", "90"]);
-    let trial = Trial { own: "kafka", nodes, seconds, rate, load, recovered, strike: &strike, after: &after, ..Trial::default() };
+    let trial = Trial {
+        own: "kafka",
+        nodes,
+        seconds,
+        rate,
+        load,
+        recovered,
+        strike: &strike,
+        after: &after,
+        ..Trial::default()
+    };
     trial.run(tools)
 }
 

@@ -172,7 +172,8 @@ impl Shop {
     pub fn reasons(&self) -> Result<Vec<(String, String)>> {
         let report: serde_json::Value = serde_json::from_slice(&ask(self.address, "/readyz")?.body)?;
         let parts = report["parts"].as_object().context("a report without parts")?;
-        let reason = |(name, part): (&String, &serde_json::Value)| Some((name.clone(), part["reason"].as_str()?.into()));
+        let reason =
+            |(name, part): (&String, &serde_json::Value)| Some((name.clone(), part["reason"].as_str()?.into()));
         Ok(parts.iter().filter_map(reason).collect())
     }
 

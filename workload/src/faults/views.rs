@@ -36,8 +36,7 @@ pub fn rows() -> Vec<Row> {
         .quick(),
         Row::new("F16-postgresql", "PostgreSQL is killed, and back after 3 s", 30.0, |tools| {
             store_dies(tools, "postgres", ORDERS)
-        })
-        .quick(),
+        }),
         Row::new("F16-mysql", "MySQL is killed, and back after 3 s", 30.0, |tools| store_dies(tools, "mysql", STOCK))
             .quick(),
         Row::new("F16-mongodb", "MongoDB is killed, and back after 3 s", 30.0, |tools| {

@@ -29,7 +29,8 @@ pub fn violations(reads: &[&Attempt], decisions: &[Decision]) -> Vec<Violation> 
         if shown < at_least {
             tell(format!("shows version {shown}, written was {at_least}"));
         } else if shown > 0 {
-            let expected = by_version.get(&(written.envelope.subject.as_str(), shown)).and_then(|event| shown_by(event));
+            let expected =
+                by_version.get(&(written.envelope.subject.as_str(), shown)).and_then(|event| shown_by(event));
             match expected {
                 None => tell(format!("shows version {shown}, which is not in the log")),
                 Some((field, expected)) if page.get("data").is_none() && page[field] != expected => {

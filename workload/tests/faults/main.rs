@@ -52,12 +52,9 @@ rows! {
     a_projector_dies_after_a_commit_in_postgresql "F03-postgresql";
     a_projector_dies_inside_a_transaction_of_mysql "F03-mysql";
     a_projector_dies_inside_a_transaction_of_mongodb "F03-mongodb";
-    postgresql_is_killed "F16-postgresql";
     mysql_is_killed "F16-mysql";
     mongodb_is_killed "F16-mongodb";
     the_broker_is_killed "F06-one";
-    the_log_loses_its_tail "F11-cut";
-    the_log_loses_its_tail_and_regrows "F11-regrown";
     a_foreign_producer_writes_odd_records "F23";
     one_key_is_sent_many_times_at_once "F24";
 }
