@@ -51,8 +51,7 @@ pub fn rows() -> Vec<Row> {
             "an owner is frozen past its session, and goes on when another one has taken over",
             TAKEOVER_S,
             zombie,
-        )
-        .quick(),
+        ),
         Row::new("F05", "each of two nodes is restarted twice in an orderly way", TAKEOVER_S, rolling_restart),
         Row::new("F20-hour-ahead", "the shop's clock jumps an hour ahead", 2.0, |tools| clock(tools, "+1h")),
         Row::new("F20-hour-back", "the shop's clock jumps an hour back", 2.0, |tools| clock(tools, "-1h")),

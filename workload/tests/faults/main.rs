@@ -48,7 +48,6 @@ rows! {
     the_owner_dies_before_the_append "F02-before-append";
     the_owner_dies_after_the_append_before_the_answer "F02-after-append";
     the_owner_dies_after_the_answer_before_the_state_store "F02-after-answer";
-    a_frozen_owner_goes_on_behind_its_successor "F04";
     a_projector_dies_after_a_commit_in_postgresql "F03-postgresql";
     a_projector_dies_inside_a_transaction_of_mysql "F03-mysql";
     a_projector_dies_inside_a_transaction_of_mongodb "F03-mongodb";
