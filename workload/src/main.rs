@@ -36,6 +36,9 @@ enum Command {
     /// The bare server that `bench commands` takes for the ceiling
     #[command(hide = true)]
     Ceiling(bench::ceiling::Args),
+    /// The bare server that shows what Kafka's transactions cost
+    #[command(hide = true)]
+    Transactions(bench::ceiling::Args),
     /// One measurement of `bench replay`
     #[command(hide = true)]
     ReplayOne(bench::replay::OneArgs),
@@ -57,6 +60,7 @@ fn main() -> ExitCode {
         Command::Bench(command) => bench::run(&command),
         Command::ReplayOne(args) => bench::replay::run_one(&args),
         Command::Ceiling(args) => bench::ceiling::serve(&args),
+        Command::Transactions(args) => bench::transactions::serve(&args),
     };
     result.map_or_else(
         |error| {
