@@ -3,7 +3,9 @@
 //! owner is different: the broker fences the older producer of a transactional id.
 //!
 //! In its favour: all commands that wait go into one transaction, and the position is sent first, so that the broker adds
-//! its partition while records are under way. The commit is rdkafka's: a flush that serves events, then librdkafka's own.
+//! its partition while records are under way; the commit is librdkafka's own.
+//!
+//! Not to be quoted yet: a transaction took 200 ms here in a debug build, where a prototype had 14 to 18 ms. Not explained.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,6 +32,8 @@ use super::ceiling::{Args, Sample, answer, sample, serve_on};
 /// Most commands of one transaction.
 const BATCH_MAX: usize = 1_024;
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How long one look for reports of records under way takes at most.
+const REPORTS: Duration = Duration::from_millis(1);
 
 struct Waiting {
     id: String,
@@ -93,6 +97,10 @@ impl Lane {
                 .payload(&self.record.payload[..])
                 .headers(self.record.headers.clone());
             self.producer.send(record).map_err(|(error, _)| error)?;
+        }
+        // Otherwise rdkafka's commit would wait for reports in steps of 100 ms; like this it is librdkafka's alone.
+        while self.producer.in_flight_count() > 0 {
+            self.producer.poll(REPORTS);
         }
         self.producer.commit_transaction(PATIENCE)
     }
