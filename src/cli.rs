@@ -1,8 +1,10 @@
 //! The command line.
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use runtime::Config;
-use runtime::config::{SecretUrl, StoresConfig, TelemetryConfig};
+use runtime::config::{
+    ClusterConfig, CommandsConfig, HttpConfig, LogConfig, NodeConfig, SecretUrl, StoresConfig, TelemetryConfig,
+};
 
 /// A shop's back end in which the log is the truth.
 #[derive(Debug, Parser)]
@@ -21,6 +23,14 @@ pub struct Cli {
 pub enum Command {
     /// Run the whole shop in this process until SIGTERM or SIGINT
     Serve(Box<Config>),
+    /// Run the public API alone: commands go to the nodes that own their partitions, views are read where others keep them
+    Gateway(Box<Gateway>),
+    /// Own partitions and decide, and nothing else
+    Commands(Box<Commands>),
+    /// Keep views up to date, and nothing else
+    Projections(Box<Projections>),
+    /// Show which node owns each partition, in which term, and how far it is behind the log
+    Owners(Owners),
     /// Look at the settings
     Config {
         /// What to look at.
@@ -45,6 +55,94 @@ pub enum Command {
         #[command(subcommand)]
         step: Step<StoresConfig, StoresConfig>,
     },
+}
+
+/// The settings of a gateway.
+#[derive(Debug, Args)]
+pub struct Gateway {
+    /// Who this process is.
+    #[command(flatten)]
+    pub node: NodeConfig,
+    /// Where the log is.
+    #[command(flatten)]
+    pub log: LogConfig,
+    /// Where the views are.
+    #[command(flatten)]
+    pub stores: StoresConfig,
+    /// How requests are served.
+    #[command(flatten)]
+    pub http: HttpConfig,
+}
+
+/// The settings of a node that decides.
+#[derive(Debug, Args)]
+pub struct Commands {
+    /// Of which aggregates, separated by commas; all without it
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "CONTEXT")]
+    pub context: Vec<Context>,
+    /// Who this process is.
+    #[command(flatten)]
+    pub node: NodeConfig,
+    /// Where the log is.
+    #[command(flatten)]
+    pub log: LogConfig,
+    /// How commands are decided.
+    #[command(flatten)]
+    pub commands: CommandsConfig,
+    /// How other nodes reach this one.
+    #[command(flatten)]
+    pub cluster: ClusterConfig,
+}
+
+/// A part of the shop with aggregates of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Context {
+    /// Orders
+    Order,
+    /// Stock items
+    Stock,
+}
+
+/// The settings of a node that keeps views.
+#[derive(Debug, Args)]
+pub struct Projections {
+    /// Views of which stores, separated by commas; of all that are configured without it
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "STORE")]
+    pub store: Vec<StoreName>,
+    /// Who this process is.
+    #[command(flatten)]
+    pub node: NodeConfig,
+    /// Where the log is.
+    #[command(flatten)]
+    pub log: LogConfig,
+    /// Where the views are.
+    #[command(flatten)]
+    pub stores: StoresConfig,
+    /// Where operators reach this process.
+    #[command(flatten)]
+    pub cluster: ClusterConfig,
+}
+
+/// A store on a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum StoreName {
+    /// PostgreSQL
+    Postgres,
+    /// MySQL or MariaDB
+    Mysql,
+    /// MongoDB
+    Mongo,
+}
+
+/// Which cluster, and in which form.
+#[derive(Debug, Args)]
+pub struct Owners {
+    /// Which cluster.
+    #[command(flatten)]
+    pub cluster: Cluster,
+    /// As JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// A look at the settings.

@@ -3,7 +3,10 @@
 pub mod cli;
 pub mod config_check;
 pub mod failure;
+pub mod owners;
+pub mod roles;
 pub mod serve;
+pub mod shop;
 pub mod steps;
 
 mod log;

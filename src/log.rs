@@ -6,7 +6,7 @@ use eventlog::embedded::EmbeddedLog;
 use eventlog::kafka::topics::TopicsError;
 use eventlog::kafka::{KafkaLog, Settings};
 use eventlog::{EventLog, LogError};
-use runtime::Config;
+use runtime::config::{LogConfig, NodeConfig};
 use schemas::registry::apply::{self as registry, SchemasError};
 use schemas::{Codec, topics};
 
@@ -25,15 +25,15 @@ pub struct Opened {
 ///
 /// # Errors
 /// When the log cannot be used; where something was not prepared, with the command that prepares it.
-pub async fn open(config: &Config) -> Result<Opened, Failure> {
-    match (&config.log.kafka, &config.log.registry) {
+pub async fn open(node: &NodeConfig, log: &LogConfig) -> Result<Opened, Failure> {
+    match (&log.kafka, &log.registry) {
         (Some(kafka), Some(registry)) => {
-            let topic_prefix = config.log.topic_prefix.clone();
+            let topic_prefix = log.topic_prefix.clone();
             let cluster = Cluster { kafka: kafka.clone(), topic_prefix: topic_prefix.clone() };
             self::kafka(cluster, Registry { registry: registry.clone(), topic_prefix }).await
         }
         _ => {
-            let dir = config.node.data.join("log");
+            let dir = node.data.join("log");
             let log = blocking(move || EmbeddedLog::open(&dir, topics::ALL)).await?;
             Ok(Opened { log: Arc::new(log), codec: Arc::new(Codec::local()) })
         }

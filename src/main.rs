@@ -4,7 +4,8 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches};
 use lonja::cli::{Check, Cli, Command, Step};
-use lonja::{config_check, serve, steps};
+use lonja::roles::Parts;
+use lonja::{config_check, owners, serve, steps};
 
 /// Every request allocates on one thread and frees on another, which the system's allocator does slowly.
 #[global_allocator]
@@ -15,7 +16,11 @@ fn main() -> ExitCode {
     let matches = definition.get_matches_mut();
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let done = match &cli.command {
-        Command::Serve(config) => serve::run(config, &cli.telemetry),
+        Command::Serve(config) => serve::run("serve", &Parts::all(config), &cli.telemetry),
+        Command::Gateway(args) => serve::run("gateway", &Parts::gateway(args), &cli.telemetry),
+        Command::Commands(args) => serve::run("commands", &Parts::commands(args), &cli.telemetry),
+        Command::Projections(args) => serve::run("projections", &Parts::projections(args), &cli.telemetry),
+        Command::Owners(args) => owners::run(args),
         Command::Config { check: Check::Check(config) } => config_check::run(&definition, &matches, config),
         Command::Topics { step: Step::Apply(args) } => steps::topics_apply(args),
         Command::Topics { step: Step::Check(args) } => steps::topics_check(args),

@@ -2,31 +2,38 @@
 
 use std::net::SocketAddr;
 
-use runtime::Config;
 use runtime::config::SecretUrl;
+
+use crate::roles::Parts;
+use crate::shop::Shop;
 
 /// Where everything is.
 #[must_use]
-pub fn places(config: &Config, address: SocketAddr) -> String {
-    let data = config.node.data.display();
-    let log = match (&config.log.kafka, &config.log.registry) {
-        (Some(brokers), Some(registry)) => format!("Kafka at {brokers}, schemas at {registry}"),
-        _ => format!("embedded, in {}", config.node.data.join("log").display()),
-    };
-    let stores = &config.stores;
-    format!(
-        "lonja {version}\n  \
-         listens  http://{address}\n  \
-         data     {data}\n  \
-         log      {log}\n  \
-         orders   {postgres}\n  \
-         stock    {mysql}\n  \
-         activity {mongo}\n",
-        version = env!("CARGO_PKG_VERSION"),
-        postgres = store("PostgreSQL", stores.postgres.as_ref()),
-        mysql = store("MySQL", stores.mysql.as_ref()),
-        mongo = store("MongoDB", stores.mongo.as_ref()),
-    )
+pub fn places(role: &str, parts: &Parts<'_>, shop: &Shop) -> String {
+    let mut lines = vec![format!("lonja {} {role}", env!("CARGO_PKG_VERSION"))];
+    let mut line = |what: &str, text: String| lines.push(format!("  {what:<9}{text}"));
+    if parts.http.is_some() {
+        line("listens", format!("http://{}", shop.address));
+    }
+    if let Some(address) = shop.cluster {
+        line("cluster", format!("http://{address} as node {}", parts.node.node));
+    }
+    if parts.commands.is_some() {
+        line("data", parts.node.data.display().to_string());
+    }
+    line(
+        "log",
+        match (&parts.log.kafka, &parts.log.registry) {
+            (Some(brokers), Some(registry)) => format!("Kafka at {brokers}, schemas at {registry}"),
+            _ => format!("embedded, in {}", parts.node.data.join("log").display()),
+        },
+    );
+    if let Some((stores, _)) = &parts.views {
+        line("orders", store("PostgreSQL", stores.postgres.as_ref()));
+        line("stock", store("MySQL", stores.mysql.as_ref()));
+        line("activity", store("MongoDB", stores.mongo.as_ref()));
+    }
+    lines.join("\n") + "\n"
 }
 
 fn store(name: &str, url: Option<&SecretUrl>) -> String {

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use anyhow::anyhow;
-use projections::stores::Placed;
+use projections::store::Store;
 use projections::view::View;
-use projections::views::{Activity, OrderDetail, OrderSummary, StockLevel};
-use projections::{Stores, Views, layout};
+use projections::views::ToEach;
+use projections::{Kind, Stores, Views, layout};
 use runtime::config::StoresConfig;
 use tokio::time::timeout;
 
@@ -68,13 +68,14 @@ pub async fn check(settings: &StoresConfig, stores: &Stores) -> Result<(), Failu
 }
 
 /// The views that are built anew at each start.
-#[must_use]
-pub fn in_memory(views: &Views) -> Vec<&'static str> {
-    let homes = [
-        (OrderDetail::NAME, matches!(views.order_details, Placed::Memory(_))),
-        (OrderSummary::NAME, matches!(views.order_lists, Placed::Memory(_))),
-        (StockLevel::NAME, matches!(views.stock_levels, Placed::Memory(_))),
-        (Activity::NAME, matches!(views.activities, Placed::Memory(_))),
-    ];
-    homes.into_iter().filter_map(|(view, in_memory)| in_memory.then_some(view)).collect()
+pub async fn in_memory(views: &Views) -> Vec<&'static str> {
+    struct InMemory;
+    impl ToEach for InMemory {
+        type Outcome = Option<&'static str>;
+
+        async fn to<V: View, S: Store<V>>(&self, store: &S) -> Option<&'static str> {
+            (store.kind() == Kind::Memory).then_some(V::NAME)
+        }
+    }
+    views.each(&InMemory).await.into_iter().flatten().collect()
 }

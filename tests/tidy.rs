@@ -48,6 +48,7 @@ fn dependencies_point_one_way() {
         ("schemas", &["domain"]),
         ("eventlog", &["domain", "schemas"]),
         ("commands", &["domain", "schemas", "eventlog"]),
+        ("cluster", &["domain", "schemas", "eventlog", "commands"]),
         ("projections", &["domain", "schemas", "eventlog", "runtime"]),
         ("gateway", &["domain", "schemas", "eventlog", "commands", "projections", "runtime"]),
         ("runtime", &[]),
@@ -71,14 +72,14 @@ fn the_domain_depends_on_nothing_that_could_act() {
 
 #[test]
 fn only_schemas_knows_avro() {
-    for folder in ["domain", "eventlog", "commands", "projections", "gateway", "runtime"] {
+    for folder in ["domain", "eventlog", "commands", "cluster", "projections", "gateway", "runtime"] {
         assert!(!dependencies(folder).contains("apache-avro"), "{folder} depends on apache-avro");
     }
 }
 
 #[test]
 fn the_engine_knows_no_shop() {
-    for folder in ["eventlog/src", "commands/src"] {
+    for folder in ["eventlog/src", "commands/src", "cluster/src"] {
         for path in sources(folder) {
             let text = fs::read_to_string(&path).unwrap();
             let text = text.split("#[cfg(test)]").next().unwrap_or_default();

@@ -66,7 +66,10 @@ impl Filter {
                 Err(error) => {
                     // Whoever asks for what lies there meets the error, too.
                     let error = &error as &dyn std::error::Error;
-                    return tracing::error!(error, "reading the state store's keys failed: every look-up walks the store");
+                    return tracing::error!(
+                        error,
+                        "reading the state store's keys failed: every look-up walks the store"
+                    );
                 }
             }
         }

@@ -12,7 +12,7 @@ use crossbeam_channel::{Receiver, Sender};
 use eventlog::{Appended, Appender, Partition, Record, Report, ReportSink};
 use schemas::topics::TERM_STARTED;
 use schemas::wire::log::encode_claim;
-use schemas::{Envelope, Term};
+use schemas::{Envelope, Term, Topic};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
@@ -40,6 +40,7 @@ pub(crate) enum Event<A> {
     Revoked(Vec<Partition>),
     Restored(Progress<A>),
     Lookup(Uuid, oneshot::Sender<Known>),
+    Owned(oneshot::Sender<Vec<Owned>>),
     Stop,
 }
 
@@ -57,11 +58,33 @@ pub(crate) struct Queued<A: Aggregate> {
     pub reply: Reply<A>,
 }
 
-/// How many partitions a lane was assigned and how many of them run.
-#[derive(Default)]
+/// A partition that this node was assigned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Owned {
+    /// Which one.
+    pub partition: Partition,
+    /// Number of its term and offset after the last confirmed record; `None` while it is being restored.
+    pub running: Option<(u64, u64)>,
+}
+
+/// Which partitions a lane was assigned and which of them run.
 pub(crate) struct Status {
     pub assigned: AtomicUsize,
     pub running: AtomicUsize,
+    /// By the number of the partition.
+    runs: Box<[AtomicBool]>,
+}
+
+impl Status {
+    fn new(topic: &Topic) -> Self {
+        let runs = (0..topic.partitions).map(|_| AtomicBool::new(false)).collect();
+        Self { assigned: AtomicUsize::new(0), running: AtomicUsize::new(0), runs }
+    }
+
+    /// Whether the owner of `partition` runs here. A hint: the lane itself knows.
+    pub fn runs(&self, partition: Partition) -> bool {
+        self.runs.get(partition.number as usize).is_some_and(|runs| runs.load(Ordering::Relaxed))
+    }
 }
 
 pub(crate) struct Lane<A: Aggregate> {
@@ -100,7 +123,7 @@ impl<A: Aggregate> Lane<A> {
             context,
             store,
             node,
-            status: Arc::default(),
+            status: Arc::new(Status::new(A::TOPIC)),
             commands,
             events,
             sender: sender.clone(),
@@ -141,7 +164,7 @@ impl<A: Aggregate> Lane<A> {
 
     fn react(&mut self, event: Event<A>) {
         match event {
-            Event::Report(report) => self.report(report),
+            Event::Report(report) => return self.report(report),
             Event::Assigned(partitions) => self.restore(partitions, Duration::ZERO),
             Event::Revoked(partitions) => partitions.iter().for_each(|partition| self.revoke(*partition)),
             Event::Restored(progress) => self.restored(progress),
@@ -149,6 +172,11 @@ impl<A: Aggregate> Lane<A> {
                 let known = self.lookup(id);
                 if reply.send(known).is_err() {
                     tracing::debug!(%id, "nobody waits for a lookup any more");
+                }
+            }
+            Event::Owned(reply) => {
+                if reply.send(self.owned()).is_err() {
+                    tracing::debug!("nobody waits for the owned partitions any more");
                 }
             }
             Event::Stop => {}
@@ -205,6 +233,7 @@ impl<A: Aggregate> Lane<A> {
                 }
                 tracing::debug!(%partition, term = %term, next = started.checkpoint.next, "owner started");
                 ::metrics::counter!(TERMS_STARTED, "topic" => A::TOPIC.name).increment(1);
+                self.context.peers.announce(partition, *term);
                 let owner = Box::new(Owner::new(partition, started, *token));
                 self.places.insert(partition, Place::Running { owner, since: Instant::now() });
             }
@@ -293,6 +322,7 @@ impl<A: Aggregate> Lane<A> {
             failures = failures.max(*count);
         }
         self.restore(ended, back_off(failures));
+        self.count();
     }
 
     fn lookup(&self, id: Uuid) -> Known {
@@ -345,8 +375,28 @@ impl<A: Aggregate> Lane<A> {
         self.count();
     }
 
+    fn owned(&self) -> Vec<Owned> {
+        let owned = |(partition, place): (&Partition, &Place<A>)| {
+            let running = match place {
+                Place::Running { owner, .. } => Some(owner.standing()),
+                Place::Restoring { .. } => None,
+            };
+            Owned { partition: *partition, running }
+        };
+        self.places.iter().map(owned).collect()
+    }
+
     fn count(&self) {
-        let running = self.places.values().filter(|place| matches!(place, Place::Running { .. })).count();
+        let runs = |number| {
+            let place = self.places.get(&Partition { topic: A::TOPIC, number });
+            matches!(place, Some(Place::Running { .. }))
+        };
+        let mut running = 0;
+        for (number, flag) in (0..).zip(&self.status.runs) {
+            let runs = runs(number);
+            running += usize::from(runs);
+            flag.store(runs, Ordering::Relaxed);
+        }
         self.status.assigned.store(self.places.len(), Ordering::Relaxed);
         self.status.running.store(running, Ordering::Relaxed);
     }

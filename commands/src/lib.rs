@@ -1,7 +1,7 @@
 //! The command side: one owner per partition decides, appends one record, and answers when the log has confirmed it.
 //!
-//! [`router`] finds the lane of a key and waits for a definite answer; [`lane`] is the thread on which the owners of an
-//! aggregate type live; [`owner`] is the protocol of one partition, with [`decide`](mod@decide) and its [`working_set`];
+//! [`router`] finds the owner of a key, here or by [`peers`], and waits for a definite answer; [`node`] is all that one
+//! node has of the command side; [`lane`] is the thread on which the owners of an aggregate type live; [`owner`] is the protocol of one partition, with [`decide`](mod@decide) and its [`working_set`];
 //! [`restore`] is how an owner comes to be; [`states`] is the local cache of the log.
 
 mod decide;
@@ -9,7 +9,9 @@ mod known;
 mod lane;
 pub mod ledger;
 pub mod metrics;
+pub mod node;
 mod owner;
+pub mod peers;
 mod restore;
 pub mod router;
 pub mod states;
@@ -20,11 +22,14 @@ use std::sync::Arc;
 
 use eventlog::Partition;
 use schemas::{Contract, Refusal};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-pub use router::{Commands, Options, Router};
+pub use lane::Owned;
+pub use node::{Commands, Local, Lookups, Options};
+pub use peers::{Peers, Trouble};
+pub use router::Router;
 
 /// An aggregate that an owner can keep: its state is cached on disk.
 pub trait Aggregate: Contract + Serialize + DeserializeOwned {}
@@ -62,13 +67,29 @@ impl<A: Aggregate> Clone for CommandRequest<A> {
     }
 }
 
-/// Where a record stands: what a consistency token is made of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Where a record stands: what a consistency token is made of. Between nodes it is text, as `order.events/3@17`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub struct Position {
     /// In which partition.
     pub partition: Partition,
     /// At which offset.
     pub offset: u64,
+}
+
+impl From<Position> for String {
+    fn from(Position { partition, offset }: Position) -> Self {
+        format!("{partition}@{offset}")
+    }
+}
+
+impl TryFrom<String> for Position {
+    type Error = eventlog::NoPartition;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let (partition, offset) = text.split_once('@').ok_or(eventlog::NoPartition)?;
+        Ok(Self { partition: partition.parse()?, offset: offset.parse().map_err(|_| eventlog::NoPartition)? })
+    }
 }
 
 /// The definite answer to a command. It stands in the log.

@@ -20,6 +20,7 @@ use uuid::Uuid;
 
 use crate::decide::decide;
 use crate::metrics::{APPEND_SECONDS, UNHEARD_ANSWERS};
+use crate::peers::Peers;
 use crate::states::{Outcome, States, StoreError};
 use crate::working_set::{Held, WorkingSet};
 use crate::{Aggregate, CommandRequest, Decided, Decision, Position};
@@ -78,6 +79,7 @@ pub(crate) struct Context {
     pub log: Arc<dyn EventLog>,
     pub codec: Arc<Codec>,
     pub now: fn() -> Timestamp,
+    pub peers: Arc<dyn Peers>,
 }
 
 pub(crate) struct Owner<A: Aggregate> {
@@ -338,6 +340,11 @@ impl<A: Aggregate> Owner<A> {
             return Some(None);
         }
         self.memory.recent(command_id).map(|record| Some(Outcome::of(record)))
+    }
+
+    /// The number of the term, and the offset after the last confirmed record.
+    pub fn standing(&self) -> (u64, u64) {
+        (self.term.number, self.confirmed.next)
     }
 
     /// Nothing is outstanding.

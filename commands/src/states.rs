@@ -18,14 +18,14 @@ use eventlog::{Admitted, Checkpoint, Partition};
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch as Batch, Slice};
 use parking_lot::Mutex;
 use schemas::topics::{COMMAND_REFUSED, COMMAND_UNCHANGED};
-use schemas::wire::log::decode_refusal;
 use schemas::{Codec, CodecError};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::known::Known;
 use crate::metrics::AGGREGATES_PARKED;
-use crate::{Aggregate, Decided, Decision, Position};
+use crate::peers::decision;
+use crate::{Aggregate, Decided, Position};
 
 /// How long the outcome of a command is remembered, in log time: what clients are promised.
 pub const OUTCOME_HORIZON: Duration = Duration::from_hours(24);
@@ -104,13 +104,7 @@ impl Outcome {
     /// # Errors
     /// When the recorded decision cannot be decoded.
     pub fn decided<A: Aggregate>(&self, codec: &Codec) -> Result<Decided<A::Event>, CodecError> {
-        let decision = if self.record_type == COMMAND_REFUSED.name {
-            Decision::Refused(decode_refusal(codec, &self.payload)?)
-        } else if self.record_type == COMMAND_UNCHANGED.name {
-            Decision::Unchanged
-        } else {
-            Decision::Accepted(A::decode(codec, &self.record_type, &self.payload)?)
-        };
+        let decision = decision::<A>(codec, &self.record_type, &self.payload)?;
         let partition = Partition { topic: A::TOPIC, number: self.partition };
         let position = Position { partition, offset: self.offset };
         Ok(Decided { position, version: self.version, replayed: true, decision })

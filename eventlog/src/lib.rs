@@ -14,6 +14,7 @@ pub mod tail;
 pub mod term;
 
 use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -70,6 +71,22 @@ impl Ord for Partition {
 impl fmt::Display for Partition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.topic.name, self.number)
+    }
+}
+
+/// The text names no partition of a topic of events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("this is not a partition such as order.events/3")]
+pub struct NoPartition;
+
+impl FromStr for Partition {
+    type Err = NoPartition;
+
+    fn from_str(text: &str) -> Result<Self, NoPartition> {
+        let (topic, number) = text.split_once('/').ok_or(NoPartition)?;
+        let topic = schemas::topics::by_name(topic).ok_or(NoPartition)?;
+        let number = number.parse().ok().filter(|number| *number < topic.partitions).ok_or(NoPartition)?;
+        Ok(Self { topic, number })
     }
 }
 

@@ -171,6 +171,7 @@ pub fn bytes(body: &impl Serialize) -> Vec<u8> {
 /// # Errors
 /// A refusal.
 pub fn decided<E>(decided: &Decided<E>, yes: impl FnOnce(Option<&E>) -> Success) -> Result<Response<Body>, Problem> {
+    eventlog::fault::crash_point("before-response");
     let token = Token::of(decided.position.partition, decided.position.offset).to_header();
     let success = match &decided.decision {
         Decision::Accepted(event) => yes(Some(event)),

@@ -46,7 +46,7 @@ struct ShownPosition {
 /// `GET /v1/commands/{key}`
 pub async fn show(State(state): State<Arc<GatewayState>>, KeyPath(key): KeyPath) -> Result<Response<Body>, Problem> {
     let key = IdempotencyKey::parse(key.as_bytes())?;
-    let lookup = state.commands.lookup(key.command_id()).await;
+    let lookup = state.commands.find(key.command_id()).await;
     let shown = Shown { key: key.as_str(), ..Shown::default() };
     let (shown, token) = match &lookup {
         Lookup::Absent => return Err(Problem::new(&COMMAND_UNKNOWN, "no command of the last 24 hours has this key")),

@@ -10,7 +10,6 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use eventlog::Partition;
 use projections::{NotYet, Progress};
-use schemas::topics;
 use tokio::time::Instant;
 
 use crate::GatewayState;
@@ -66,10 +65,7 @@ impl Token {
 
 fn position(text: &str) -> Option<(Partition, u64)> {
     let (partition, offset) = text.split_once('@')?;
-    let (topic, number) = partition.split_once('/')?;
-    let partition = Partition { topic: topics::by_name(topic)?, number: number.parse().ok()? };
-    let known = partition.number < partition.topic.partitions;
-    known.then_some((partition, offset.parse().ok()?))
+    Some((partition.parse().ok()?, offset.parse().ok()?))
 }
 
 /// The token of a question; empty when there is none.
@@ -152,6 +148,8 @@ fn not_yet(error: NotYet) -> Problem {
 
 #[cfg(test)]
 mod tests {
+    use schemas::topics;
+
     use super::*;
 
     #[test]

@@ -23,15 +23,14 @@ mod stock;
 
 use std::sync::Arc;
 
-use ::commands::{Commands, Router};
+use ::commands::{Lookups, Router};
 use domain::order::Order;
 use domain::stock::StockItem;
 use projections::{Progress, Views};
-use runtime::Health;
 use runtime::config::HttpConfig;
-use runtime::telemetry::PrometheusHandle;
 
 pub use consistency::Floor;
+pub use health::{Operations, operations};
 pub use server::serve;
 
 /// What the routes work with.
@@ -41,17 +40,15 @@ pub struct GatewayState {
     /// Ways to the owners of stock items.
     pub stock: Arc<Router<StockItem>>,
     /// What is known of commands.
-    pub commands: Arc<Commands>,
+    pub commands: Lookups,
     /// Where questions are answered from.
     pub views: Views,
     /// How far the views have come.
     pub progress: Progress,
     /// How far views that are built anew must have come before they are read.
     pub floor: Floor,
-    /// Whether the process can do its work.
-    pub health: Health,
-    /// Every metric of the process.
-    pub metrics: PrometheusHandle,
+    /// What is told to whoever runs the process.
+    pub operations: Operations,
     /// Whether requests are traced.
     pub traces: bool,
     /// Every limit on requests.

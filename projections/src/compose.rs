@@ -9,11 +9,12 @@ use schemas::Codec;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::follower::Follower;
 use crate::lag;
 use crate::metrics;
 use crate::progress::Progress;
 use crate::projector::{BATCH_EVENTS, Context, Projector};
-use crate::store::{Store, StoreError};
+use crate::store::{Kind, Store, StoreError};
 use crate::stores::{Stores, StoresConfig};
 use crate::view::View;
 use crate::views::{ToEach, Views};
@@ -29,8 +30,20 @@ pub struct Projections {
     lag: JoinHandle<()>,
 }
 
-/// Starts a projector for each view; those that are near the end of the log share one reader. A view whose store is not configured lives in memory; a store that does not answer
-/// delays its own views alone. The projectors end when `shutdown` is cancelled.
+/// Which views a process folds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Folds {
+    /// All of them.
+    All,
+    /// Those in stores of these kinds; it does not read the others either.
+    Only(Vec<Kind>),
+    /// Those that live in its memory. Others fold the rest, and it follows how far they have come.
+    Memory,
+}
+
+/// Starts a projector for each view that this process `folds`; those that are near the end of the log share one reader. A
+/// view whose store is not configured lives in memory; a store that does not answer delays its own views alone. The
+/// projectors end when `shutdown` is cancelled.
 ///
 /// # Errors
 /// When the address of a store is not one.
@@ -38,6 +51,7 @@ pub async fn start(
     config: &StoresConfig,
     log: Arc<dyn EventLog>,
     codec: Arc<Codec>,
+    folds: Folds,
     shutdown: CancellationToken,
 ) -> Result<Projections, StoreError> {
     metrics::describe();
@@ -51,7 +65,7 @@ pub async fn start(
         batch_events: BATCH_EVENTS,
         shutdown: shutdown.clone(),
     };
-    let projectors = views.each(&Start(context)).await;
+    let projectors = views.each(&Start { context, folds }).await.into_iter().flatten().collect();
     let lag = tokio::spawn(lag::measure(log, progress.clone()));
     Ok(Projections { views, progress, shutdown, projectors, lag })
 }
@@ -66,12 +80,26 @@ impl Projections {
     }
 }
 
-struct Start(Context);
+struct Start {
+    context: Context,
+    folds: Folds,
+}
 
 impl ToEach for Start {
-    type Outcome = JoinHandle<()>;
+    type Outcome = Option<JoinHandle<()>>;
 
-    async fn to<V: View, S: Store<V>>(&self, store: &S) -> JoinHandle<()> {
-        Projector::<V, S>::new(self.0.clone(), store.clone()).spawn()
+    async fn to<V: View, S: Store<V>>(&self, store: &S) -> Option<JoinHandle<()>> {
+        let (context, store) = (self.context.clone(), store.clone());
+        let folds = match &self.folds {
+            Folds::All => true,
+            Folds::Only(kinds) if kinds.contains(&store.kind()) => true,
+            Folds::Only(_) => return None,
+            Folds::Memory => store.kind() == Kind::Memory,
+        };
+        Some(if folds {
+            Projector::<V, S>::new(context, store).spawn()
+        } else {
+            Follower::<V, S>::new(store, context.progress, context.shutdown).spawn()
+        })
     }
 }

@@ -5,6 +5,7 @@
 
 pub mod compose;
 mod fold;
+mod follower;
 mod lag;
 pub mod layout;
 pub mod metrics;
@@ -16,8 +17,8 @@ pub mod verify;
 pub mod view;
 pub mod views;
 
-pub use compose::{Projections, start};
+pub use compose::{Folds, Projections, start};
 pub use progress::{NotYet, Progress, ViewState};
-pub use store::StoreError;
+pub use store::{Kind, StoreError};
 pub use stores::{Stores, StoresConfig};
 pub use views::Views;

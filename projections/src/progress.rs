@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use eventlog::Partition;
 use parking_lot::RwLock;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout_at};
 
 /// Positions of all views. Clones share.
@@ -56,7 +56,11 @@ pub enum NotYet {
     },
 }
 
-struct Entry(watch::Sender<Standing>);
+struct Entry {
+    standing: watch::Sender<Standing>,
+    /// Somebody has begun to wait.
+    awaited: Notify,
+}
 
 /// What is known of one view.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,7 +91,8 @@ impl Progress {
     pub async fn wait_for(&self, view: &str, positions: &[(Partition, u64)], deadline: Instant) -> Result<(), NotYet> {
         let entry = self.0.read().get(view).cloned();
         let entry = entry.ok_or_else(|| NotYet::Unknown { view: view.to_owned() })?;
-        let mut standing = entry.0.subscribe();
+        let mut standing = entry.standing.subscribe();
+        entry.awaited.notify_one();
         let reflects = |standing: &Standing| {
             positions.iter().all(|(partition, offset)| standing.next.get(partition).is_none_or(|next| next > offset))
         };
@@ -108,38 +113,48 @@ impl Progress {
     pub fn reflects(&self, view: &str) -> Vec<(Partition, u64)> {
         let views = self.0.read();
         views.get(view).map_or_else(Vec::new, |entry| {
-            entry.0.borrow().next.iter().map(|(partition, next)| (*partition, *next)).collect()
+            entry.standing.borrow().next.iter().map(|(partition, next)| (*partition, *next)).collect()
         })
     }
 
     /// What each view is doing.
     #[must_use]
     pub fn states(&self) -> Vec<(&'static str, ViewState)> {
-        self.0.read().iter().map(|(view, entry)| (*view, entry.0.borrow().state.clone())).collect()
+        self.0.read().iter().map(|(view, entry)| (*view, entry.standing.borrow().state.clone())).collect()
     }
 
     /// What `view` is doing.
     #[must_use]
     pub fn state(&self, view: &str) -> Option<ViewState> {
-        self.0.read().get(view).map(|entry| entry.0.borrow().state.clone())
+        self.0.read().get(view).map(|entry| entry.standing.borrow().state.clone())
     }
 
     /// Whether every view has reached the ends that the log had when it started, and none has stopped.
     #[must_use]
     pub fn is_caught_up(&self) -> bool {
-        self.0.read().values().all(|entry| entry.0.borrow().caught_up())
+        self.0.read().values().all(|entry| entry.standing.borrow().caught_up())
     }
 
     /// Announces `view`: nothing folded yet.
     pub fn register(&self, view: &'static str, partitions: &[Partition]) {
         let next = partitions.iter().map(|partition| (*partition, 0)).collect();
         let (sender, _) = watch::channel(Standing { state: ViewState::Starting, next, goal: None });
-        self.0.write().insert(view, Arc::new(Entry(sender)));
+        self.0.write().insert(view, Arc::new(Entry { standing: sender, awaited: Notify::new() }));
+    }
+
+    /// Ends at once while somebody waits for `view`, else when somebody begins to.
+    pub(crate) async fn awaited(&self, view: &str) {
+        let entry = self.0.read().get(view).cloned();
+        match entry {
+            Some(entry) if entry.standing.receiver_count() == 0 => entry.awaited.notified().await,
+            Some(_) => {}
+            None => std::future::pending().await,
+        }
     }
 
     /// Whether the log's ends of the start are known.
     pub(crate) fn is_aimed(&self, view: &str) -> bool {
-        self.0.read().get(view).is_some_and(|entry| entry.0.borrow().goal.is_some())
+        self.0.read().get(view).is_some_and(|entry| entry.standing.borrow().goal.is_some())
     }
 
     /// The log's ends when the view started; later calls change nothing.
@@ -178,7 +193,7 @@ impl Progress {
 
     fn change(&self, view: &str, how: impl FnOnce(&mut Standing) -> bool) {
         if let Some(entry) = self.0.read().get(view) {
-            entry.0.send_if_modified(how);
+            entry.standing.send_if_modified(how);
         }
     }
 }

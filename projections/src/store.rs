@@ -10,6 +10,12 @@ use crate::view::View;
 
 /// Keeps the rows and checkpoints of one view.
 pub trait Store<V: View>: Clone + Send + Sync + 'static {
+    /// Which kind of store it is.
+    fn kind(&self) -> Kind;
+
+    /// The checkpoints that were ever moved. Changes nothing.
+    fn checkpoints(&self) -> impl Future<Output = Result<Checkpoints, StoreError>> + Send;
+
     /// Makes the checkpoint of each of the view's partitions if it is missing, and returns those that were ever moved.
     fn open(&self) -> impl Future<Output = Result<Checkpoints, StoreError>> + Send;
 
@@ -27,6 +33,19 @@ pub trait Store<V: View>: Clone + Send + Sync + 'static {
     fn snapshot(&self) -> impl Future<Output = Result<Snapshot<V>, StoreError>> + Send;
 }
 
+/// The kinds of stores.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// This process.
+    Memory,
+    /// PostgreSQL.
+    Postgres,
+    /// MySQL or MariaDB.
+    Mysql,
+    /// MongoDB.
+    Mongo,
+}
+
 /// Checkpoints by partition; a partition that was never folded has none.
 pub type Checkpoints = BTreeMap<Partition, Checkpoint>;
 
@@ -39,6 +58,19 @@ pub struct Commit<V: View> {
     pub deletes: Vec<V::Key>,
     /// Checkpoints of all partitions that were read.
     pub moves: Vec<Move>,
+}
+
+/// Most rows of a batch that counts as fresh.
+const FRESH_ROWS_MAX: usize = 512;
+
+impl<V: View> Commit<V> {
+    /// Whether the batch is small: then the view is near the end of the log, somebody may read what it shows right after, and
+    /// a store that is killed must not come back with less. Of large batches rows and checkpoints may be lost together,
+    /// which the log makes good: so they need not wait for the disk.
+    #[must_use]
+    pub fn is_fresh(&self) -> bool {
+        self.upserts.len() + self.deletes.len() <= FRESH_ROWS_MAX
+    }
 }
 
 /// One checkpoint's way.

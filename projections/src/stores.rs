@@ -13,7 +13,7 @@ use schemas::topics;
 use sqlx::{MySqlPool, PgPool};
 
 use self::memory::{MemoryStore, MemoryView};
-use crate::store::{Checkpoints, Commit, Snapshot, Store, StoreError};
+use crate::store::{Checkpoints, Commit, Kind, Snapshot, Store, StoreError};
 use crate::view::View;
 
 /// Where the stores are. A view whose store is not given lives in memory.
@@ -81,6 +81,20 @@ impl<V: MemoryView, S: ServerStore<V>> Placed<V, S> {
 }
 
 impl<V: MemoryView, S: Store<V>> Store<V> for Placed<V, S> {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Memory(store) => store.kind(),
+            Self::Server(store) => store.kind(),
+        }
+    }
+
+    async fn checkpoints(&self) -> Result<Checkpoints, StoreError> {
+        match self {
+            Self::Memory(store) => store.checkpoints().await,
+            Self::Server(store) => store.checkpoints().await,
+        }
+    }
+
     async fn open(&self) -> Result<Checkpoints, StoreError> {
         match self {
             Self::Memory(store) => store.open().await,

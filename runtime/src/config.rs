@@ -1,6 +1,7 @@
 //! The settings of a process: one struct per concern, each field with its default and unit, from a flag or from a
 //! variable of the environment. Nothing else reads the environment.
 
+mod cluster;
 mod commands;
 mod http;
 mod log;
@@ -11,6 +12,7 @@ mod telemetry;
 
 use std::time::Duration;
 
+pub use cluster::ClusterConfig;
 pub use commands::CommandsConfig;
 pub use http::HttpConfig;
 pub use log::{LogConfig, NodeConfig};
@@ -40,6 +42,9 @@ pub struct Config {
     /// How commands are decided.
     #[command(flatten)]
     pub commands: CommandsConfig,
+    /// How other nodes reach this one.
+    #[command(flatten)]
+    pub cluster: ClusterConfig,
 }
 
 /// Why settings do not fit together.
@@ -51,6 +56,15 @@ pub enum ConfigError {
     /// A schema registry without Kafka.
     #[error("--registry is of use with --kafka (or LONJA_KAFKA) only: the embedded log needs no registry")]
     KafkaMissing,
+    /// A role of a cluster without Kafka.
+    #[error("`lonja {role}` needs --kafka (or LONJA_KAFKA): roles in processes of their own meet on Kafka")]
+    RoleWithoutKafka {
+        /// Which role.
+        role: &'static str,
+    },
+    /// Views of a store that is not configured.
+    #[error("name the stores of the views that are to be kept: --postgres, --mysql or --mongo")]
+    StoreMissing,
     /// A name that Kafka or a file system would not accept.
     #[error("{field} is {text:?}: it has up to 64 ASCII letters, digits and -_.")]
     Name {

@@ -68,6 +68,9 @@ pub enum CodecError {
         #[source]
         source: Box<apache_avro::Error>,
     },
+    /// A command on its way between nodes is not one.
+    #[error("a forwarded command cannot be read or written")]
+    Command(#[from] serde_json::Error),
     /// A value lies outside what the domain allows.
     #[error("{record} holds a value that cannot be: {detail}")]
     Value {

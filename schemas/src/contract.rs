@@ -29,6 +29,19 @@ pub trait Contract: Decider {
     /// What the command is called, for analysts of refusals.
     fn command_name(command: &Self::Command) -> &'static str;
 
+    /// The command as JSON, for the node that owns its aggregate. Nodes of two versions speak to each other while they are
+    /// being replaced: fields may come, and must then be optional.
+    ///
+    /// # Errors
+    /// When a value does not fit.
+    fn encode_command(command: &Self::Command) -> Result<Bytes, CodecError>;
+
+    /// The command that another node sent.
+    ///
+    /// # Errors
+    /// When it is not one, or a value lies outside what the domain allows.
+    fn decode_command(json: &[u8]) -> Result<Self::Command, CodecError>;
+
     /// The event in bytes.
     ///
     /// # Errors

@@ -34,8 +34,7 @@ record_type!(/// Units are held.
 record_type!(/// A hold was given up.
     RESERVATION_RELEASED, "lonja.stock.ReservationReleased");
 
-/// A topic of events. Its settings are those of a log that is the truth: nothing is ever deleted or compacted, and the
-/// broker stamps the time, because a client's clock must not decide when the broker forgets a producer.
+/// A topic and what must be so about it.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Topic {
     /// Its name.
@@ -48,10 +47,13 @@ pub struct Topic {
     pub partitions: u32,
     /// What may stand on it.
     pub records: &'static [RecordType],
+    /// Its settings, as Kafka names them; checked at each start.
+    pub settings: &'static [(&'static str, &'static str)],
 }
 
-/// Settings of every events topic, as Kafka names them; checked at each start.
-pub const SETTINGS: &[(&str, &str)] = &[
+/// Settings of a log that is the truth: nothing is ever deleted or compacted, and the broker stamps the time, because a
+/// client's clock must not decide when the broker forgets a producer.
+pub const EVENTS: &[(&str, &str)] = &[
     ("cleanup.policy", "delete"),
     ("retention.ms", "-1"),
     ("retention.bytes", "-1"),
@@ -66,6 +68,7 @@ pub static ORDER: Topic = Topic {
     key: "order id (UUID)",
     partitions: 12,
     records: &[ORDER_PLACED, ORDER_CANCELLED, COMMAND_REFUSED, COMMAND_UNCHANGED, TERM_STARTED],
+    settings: EVENTS,
 };
 
 /// Events of stock items.
@@ -75,12 +78,29 @@ pub static STOCK: Topic = Topic {
     key: "SKU",
     partitions: 12,
     records: &[STOCK_RECEIVED, STOCK_RESERVED, RESERVATION_RELEASED, COMMAND_REFUSED, COMMAND_UNCHANGED, TERM_STARTED],
+    settings: EVENTS,
 };
 
-/// Every topic.
+/// Where owners say at which address they are: JSON, the latest word of each partition. A hint; nothing depends on it but
+/// the way that a command takes.
+pub static OWNERS: Topic = Topic {
+    name: "lonja.owners",
+    aggregate: "owner",
+    key: "topic/partition that is owned",
+    partitions: 1,
+    records: &[],
+    settings: &[("cleanup.policy", "compact"), ("message.timestamp.type", "LogAppendTime")],
+};
+
+/// Every topic of events.
 pub static ALL: &[&Topic] = &[&ORDER, &STOCK];
 
-/// The topic called `name`.
+/// Every topic on the brokers.
+pub fn every() -> impl Iterator<Item = &'static Topic> {
+    ALL.iter().copied().chain([&OWNERS])
+}
+
+/// The topic of events called `name`.
 #[must_use]
 pub fn by_name(name: &str) -> Option<&'static Topic> {
     ALL.iter().copied().find(|topic| topic.name == name)

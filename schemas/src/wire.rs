@@ -5,9 +5,18 @@ pub mod log;
 mod order;
 mod stock;
 
+use bytes::Bytes;
 use domain::ids::InvalidValue;
+use serde::Serialize;
 
 use crate::codec::CodecError;
+
+/// What stands in an error's place of a record's name for a command between nodes.
+const COMMAND: &str = "a forwarded command";
+
+fn json(wire: &impl Serialize) -> Result<Bytes, CodecError> {
+    Ok(serde_json::to_vec(wire)?.into())
+}
 
 /// A value on the log that the domain does not accept.
 fn outside(record: &'static str) -> impl Fn(InvalidValue) -> CodecError {

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod answer;
+mod cluster;
 mod commands;
 mod consistency;
 mod idempotency;

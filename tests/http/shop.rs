@@ -5,7 +5,10 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use clap::{Args, FromArgMatches};
-use lonja::serve::Shop;
+use lonja::cli::Context;
+use lonja::roles::Parts;
+use lonja::shop::Shop;
+use projections::{Folds, Kind};
 use reqwest::Method;
 use runtime::config::{LogFormat, TelemetryConfig};
 use runtime::{Config, Telemetry};
@@ -21,8 +24,37 @@ use crate::real;
 pub struct TestShop {
     shop: Option<Shop>,
     pub config: Config,
+    role: Role,
     http: reqwest::Client,
     data: TempDir,
+}
+
+/// What of a shop a process runs.
+#[derive(Debug, Clone)]
+pub enum Role {
+    All,
+    Gateway,
+    Commands(Vec<Context>),
+    Projections(Vec<Kind>),
+}
+
+impl Role {
+    fn parts<'c>(&self, config: &'c Config) -> Parts<'c> {
+        let all = Parts::all(config);
+        match self {
+            Self::All => all,
+            Self::Gateway => {
+                Parts { commands: None, cluster: None, views: Some((&config.stores, Folds::Memory)), ..all }
+            }
+            Self::Commands(contexts) => {
+                Parts { http: None, views: None, commands: Some((&config.commands, contexts.clone())), ..all }
+            }
+            Self::Projections(kinds) => {
+                let views = Some((&config.stores, Folds::Only(kinds.clone())));
+                Parts { http: None, commands: None, views, ..all }
+            }
+        }
+    }
 }
 
 /// Which log and stores.
@@ -91,14 +123,29 @@ impl TestShop {
             real::prepare(&mut config).await;
         }
         change(&mut config);
-        let mut shop = Self { shop: None, config, http: reqwest::Client::new(), data };
+        Self::open_new(config, Role::All, data).await
+    }
+
+    /// Starts a node of its own beside `self`: on the same log and stores.
+    pub async fn beside(&self, role: Role) -> Self {
+        let data = tempfile::tempdir().unwrap();
+        let mut own = config(data.path());
+        own.log = self.config.log.clone();
+        own.stores = self.config.stores.clone();
+        own.http = self.config.http.clone();
+        Self::open_new(own, role, data).await
+    }
+
+    async fn open_new(config: Config, role: Role, data: TempDir) -> Self {
+        let mut shop = Self { shop: None, config, role, http: reqwest::Client::new(), data };
         shop.open().await;
         shop
     }
 
     /// Starts it again after [`Self::close`].
     pub async fn open(&mut self) {
-        let shop = Shop::start(&self.config, telemetry()).await.unwrap_or_else(|failure| panic!("{failure}"));
+        let shop = Shop::start_parts(&self.role.parts(&self.config), telemetry()).await;
+        let shop = shop.unwrap_or_else(|failure| panic!("{failure}"));
         tokio::time::timeout(Duration::from_secs(60), shop.ready()).await.expect("the shop is not ready in time");
         self.shop = Some(shop);
     }

@@ -1,5 +1,7 @@
 //! What an operator does before the first start on real servers, by what the binary itself says.
 
+use std::time::{Duration, Instant};
+
 use crate::own;
 use crate::process::{Process, Run, lonja_in, order, place};
 
@@ -30,7 +32,38 @@ async fn a_start_refuses_what_is_not_prepared_and_names_the_step() {
     }
     let sold = place(&shop, "a", &order("ann")).await;
     assert_eq!(sold.0, 201, "{sold:?}");
+    // Owners announce themselves a moment after they begin.
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        let owners = run("owners --json");
+        assert_eq!(owners.code, Some(0), "{}", owners.stderr);
+        let rows: serde_json::Value = serde_json::from_str(&owners.stdout).unwrap();
+        let rows = rows.as_array().unwrap();
+        assert_eq!(rows.len(), 24, "{}", owners.stdout);
+        if rows.iter().all(|row| row["state"] == "running" && row["lag"] == 0 && row["term"] == 1) {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{}", owners.stdout);
+    }
     assert_eq!(tokio::task::spawn_blocking(move || shop.stop("-TERM")).await.unwrap(), Some(0));
+}
+
+#[test]
+fn a_role_of_its_own_needs_kafka() {
+    for role in ["gateway", "commands", "projections"] {
+        let refused = lonja_in(&[], role);
+        assert_eq!(refused.code, Some(2), "{role}: {}", refused.stderr);
+        assert!(refused.stderr.contains(&format!("`lonja {role}` needs --kafka")), "{}", refused.stderr);
+    }
+}
+
+#[test]
+fn views_are_kept_in_stores_that_are_named() {
+    let log = "--kafka 127.0.0.1:1 --registry http://127.0.0.1:1";
+    for stores in ["", "--store mysql --postgres postgres://lonja@127.0.0.1:1/lonja"] {
+        let refused = lonja_in(&[], &format!("projections {log} {stores}"));
+        assert!(refused.code == Some(2) && refused.stderr.contains("name the stores"), "{}", refused.stderr);
+    }
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod plot;
 pub mod replay;
 pub mod report;
 mod subjects;
+pub mod transactions;
 
 use anyhow::Result;
 

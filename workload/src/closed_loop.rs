@@ -1,8 +1,9 @@
-//! A closed loop: so many connections, each with one request in flight; what is counted and what is not.
+//! So many connections, each with one request in flight; what is counted and what is not.
 //!
-//! One thread drives all connections, so that the generator takes at most one core from what it measures. A closed loop
-//! waits for its answers and so hides what an open one would show of stalls: it says how fast the subject is, not how
-//! it behaves when customers do not wait.
+//! One thread drives all connections, so that the generator takes at most one core from what it measures. Without a rate
+//! it is a closed loop, which waits for its answers and so hides what an open one would show of stalls: it says how fast the
+//! subject is. With a rate every request has its time, and a request that found no free connection is counted from then on
+//! ("coordinated omission", Tene 2013): that says how the subject behaves when customers do not wait.
 
 use std::cell::RefCell;
 use std::net::SocketAddr;
@@ -10,6 +11,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use bytes::Bytes;
 use hdrhistogram::Histogram;
 use tokio::task::{JoinSet, LocalSet};
 
@@ -32,7 +34,24 @@ pub struct Load {
     pub measured: Duration,
     /// Begins every `Idempotency-Key`: with the counter behind it, a key is used once.
     pub key_prefix: String,
+    /// Requests per second; as many as are answered without it.
+    pub rate: Option<f64>,
+    /// What is asked.
+    pub asked: Asked,
 }
+
+/// What is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    /// Orders, each a new aggregate.
+    Orders,
+    /// One unit of [`HOT_SKU`]: all of one aggregate.
+    HotSku,
+}
+
+/// The one SKU that everybody wants.
+pub const HOT_SKU: &str = "hot";
+const HOT_RESERVATIONS: &str = "/v1/stock/hot/reservations";
 
 /// What came of it.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -50,6 +69,7 @@ pub struct Measured {
 struct Shared {
     bodies: OrderBodies,
     load: Load,
+    started: Instant,
     count_from: Instant,
     until: Instant,
     next: RefCell<u64>,
@@ -63,10 +83,12 @@ struct Shared {
 /// When one answer is not 2xx, late, or the connection breaks: a subject that fails is not measured.
 pub fn run(load: &Load) -> Result<Measured> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting a runtime")?;
-    let count_from = Instant::now() + load.warm_up;
+    let started = Instant::now();
+    let count_from = started + load.warm_up;
     let shared = Rc::new(Shared {
         bodies: OrderBodies::new(),
         load: load.clone(),
+        started,
         count_from,
         until: count_from + load.measured,
         next: RefCell::new(0),
@@ -97,13 +119,13 @@ async fn send_all(shared: &Rc<Shared>) -> Result<()> {
 async fn send_on(mut connection: Connection, shared: Rc<Shared>) -> Result<()> {
     loop {
         let number = shared.next.replace_with(|next| *next + 1);
-        let body = shared.bodies.render(number);
-        let key = format!("{}-{number}", shared.load.key_prefix);
-        let sent = Instant::now();
+        let sent = shared.turn(number).await;
         if sent >= shared.until {
             return Ok(());
         }
-        let answer = tokio::time::timeout(ANSWER_TIMEOUT, connection.post("/v1/orders", &key, body)).await;
+        let key = format!("{}-{number}", shared.load.key_prefix);
+        let (path, body) = shared.request(&key, number);
+        let answer = tokio::time::timeout(ANSWER_TIMEOUT, connection.post(path, &key, body)).await;
         let answer = answer.with_context(|| format!("no answer within {ANSWER_TIMEOUT:?}"))??;
         let now = Instant::now();
         if !answer.status.is_success() {
@@ -112,6 +134,28 @@ async fn send_on(mut connection: Connection, shared: Rc<Shared>) -> Result<()> {
         if (shared.count_from..shared.until).contains(&now) {
             let micros = u64::try_from((now - sent).as_micros()).unwrap_or(u64::MAX);
             shared.latencies.borrow_mut().saturating_record(micros.max(1));
+        }
+    }
+}
+
+impl Shared {
+    /// Waits for the turn of a request, and says when it was: earlier than now for one that found no free connection.
+    async fn turn(&self, number: u64) -> Instant {
+        let Some(rate) = self.load.rate else { return Instant::now() };
+        #[allow(clippy::cast_precision_loss, reason = "a run has far fewer than 2^53 requests")]
+        let due = self.started + Duration::from_secs_f64(number as f64 / rate);
+        if due <= Instant::now() {
+            return due;
+        }
+        // The timer ticks in milliseconds: being woken late is not the subject's doing.
+        tokio::time::sleep_until(due.into()).await;
+        Instant::now()
+    }
+
+    fn request(&self, key: &str, number: u64) -> (&'static str, Bytes) {
+        match self.load.asked {
+            Asked::Orders => ("/v1/orders", self.bodies.render(number)),
+            Asked::HotSku => (HOT_RESERVATIONS, format!(r#"{{"reservation_id":"{key}","quantity":1}}"#).into()),
         }
     }
 }

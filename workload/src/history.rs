@@ -16,12 +16,15 @@ use uuid::Uuid;
 pub struct Attempt {
     /// Its `Idempotency-Key`: attempts with one key are one command.
     pub key: String,
-    /// `POST` or `DELETE`.
+    /// `POST` or `DELETE`; `GET` for a read.
     pub method: String,
     /// Its path.
     pub path: String,
     /// Its body; `null` where it had none.
     pub request: Value,
+    /// Of a read, the position whose token it sent: it must show at least that.
+    #[serde(default)]
+    pub token: Option<String>,
     /// What is known of it.
     pub outcome: Outcome,
     /// The answer's status, if there was an answer.
@@ -42,7 +45,7 @@ pub struct Attempt {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Outcome {
-    /// Answered with yes: it is in the log for ever.
+    /// Answered with yes: it is in the log for ever. Of a read: answered.
     Ok,
     /// Answered with a recorded no: that is in the log for ever.
     Refused,
@@ -50,6 +53,20 @@ pub enum Outcome {
     Failed,
     /// It may have been carried out, or may be yet.
     Unknown,
+}
+
+impl Attempt {
+    /// Whether it asked for what is shown and for no decision.
+    #[must_use]
+    pub fn is_read(&self) -> bool {
+        self.method == "GET"
+    }
+
+    /// Whether only sending it again brings a definite answer. A read changes nothing and is not repeated.
+    #[must_use]
+    pub fn wants_repeating(&self) -> bool {
+        !self.is_read() && (self.outcome == Outcome::Unknown || self.status.is_none_or(|status| status == 503))
+    }
 }
 
 impl Outcome {
@@ -73,6 +90,12 @@ pub fn command_id(key: &str) -> Uuid {
 #[must_use]
 pub fn position(token: &str) -> Option<String> {
     String::from_utf8(URL_SAFE_NO_PAD.decode(token).ok()?).ok()
+}
+
+/// The `Consistency-Token` of one position.
+#[must_use]
+pub fn token(position: &str) -> String {
+    URL_SAFE_NO_PAD.encode(position)
 }
 
 /// Writes a history.

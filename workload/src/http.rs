@@ -61,7 +61,7 @@ impl Connection {
     /// # Errors
     /// When the connection breaks: the command may have been carried out.
     pub async fn post(&mut self, path: &str, key: &str, body: Bytes) -> Result<Answer> {
-        self.send(Method::POST, path, Some(key), body).await
+        self.send(Method::POST, path, &[(IDEMPOTENCY_KEY, key)], body).await
     }
 
     /// Asks a question.
@@ -69,17 +69,23 @@ impl Connection {
     /// # Errors
     /// When the connection breaks.
     pub async fn get(&mut self, path: &str) -> Result<Answer> {
-        self.send(Method::GET, path, None, Bytes::new()).await
+        self.send(Method::GET, path, &[], Bytes::new()).await
     }
 
-    /// Sends any request; `key` becomes its `Idempotency-Key`.
+    /// Sends any request with these headers.
     ///
     /// # Errors
     /// When the request cannot be made or the connection breaks.
-    pub async fn send(&mut self, method: Method, path: &str, key: Option<&str>, body: Bytes) -> Result<Answer> {
+    pub async fn send(
+        &mut self,
+        method: Method,
+        path: &str,
+        headers: &[(HeaderName, &str)],
+        body: Bytes,
+    ) -> Result<Answer> {
         let mut request = Request::builder().method(method).uri(path).header(HOST, &self.host);
-        if let Some(key) = key {
-            request = request.header(IDEMPOTENCY_KEY, key);
+        for (name, value) in headers {
+            request = request.header(name, *value);
         }
         if !body.is_empty() {
             request = request.header(CONTENT_TYPE, "application/json");

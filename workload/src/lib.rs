@@ -7,6 +7,7 @@
 pub mod baskets;
 pub mod bench;
 pub mod closed_loop;
+pub mod faults;
 pub mod history;
 pub mod http;
 pub mod load;

@@ -86,6 +86,20 @@ pub fn read(kafka: &str, prefix: &str, topic: &'static Topic) -> Result<TopicLog
     Ok(TopicLog { topic, records: read.into_values().flatten().collect(), ends })
 }
 
+/// Where each partition of `topic` ends now.
+///
+/// # Errors
+/// When the broker does not answer.
+pub fn ends(kafka: &str, prefix: &str, topic: &Topic) -> Result<BTreeMap<u32, u64>> {
+    let consumer: BaseConsumer = config(kafka).create().context("making a consumer")?;
+    let name = format!("{prefix}{}", topic.name);
+    let end = |partition| {
+        let (_, high) = consumer.fetch_watermarks(&name, i32::try_from(partition)?, PATIENCE)?;
+        Ok((partition, u64::try_from(high)?))
+    };
+    (0..topic.partitions).map(end).collect::<Result<_>>().with_context(|| format!("asking for the ends of {name}"))
+}
+
 fn config(kafka: &str) -> ClientConfig {
     let mut config = ClientConfig::new();
     config

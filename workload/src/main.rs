@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use lonja_workload::{baskets, bench, load, sell, verify};
+use lonja_workload::{baskets, bench, faults, load, sell, verify};
 
 /// As `lonja` has it, so that the ceiling is one.
 #[global_allocator]
@@ -26,6 +26,8 @@ enum Command {
     Sell(sell::Args),
     /// Send a mix of commands while others break things, and record a history
     Load(load::Args),
+    /// Break things under load, and judge what came of it
+    Faults(faults::Args),
     /// Judge a history against the log and the stores
     Verify(verify::Args),
     /// Measure
@@ -34,6 +36,9 @@ enum Command {
     /// The bare server that `bench commands` takes for the ceiling
     #[command(hide = true)]
     Ceiling(bench::ceiling::Args),
+    /// The bare server that shows what Kafka's transactions cost
+    #[command(hide = true)]
+    Transactions(bench::ceiling::Args),
     /// One measurement of `bench replay`
     #[command(hide = true)]
     ReplayOne(bench::replay::OneArgs),
@@ -50,10 +55,12 @@ fn main() -> ExitCode {
         Command::Data(Data::Baskets(args)) => baskets::run(&args),
         Command::Sell(args) => sell::run(&args),
         Command::Load(args) => load::run(&args),
+        Command::Faults(args) => faults::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Bench(command) => bench::run(&command),
         Command::ReplayOne(args) => bench::replay::run_one(&args),
         Command::Ceiling(args) => bench::ceiling::serve(&args),
+        Command::Transactions(args) => bench::transactions::serve(&args),
     };
     result.map_or_else(
         |error| {

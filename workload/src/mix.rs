@@ -1,22 +1,38 @@
 //! A mix of commands as customers and a warehouse would send it, and what makes an answer suspicious if it is wrong:
 //! repeats, twins at the same time, and keys that are used for something else.
 
+use std::collections::VecDeque;
+
 use serde_json::{Value, json};
 
 /// SKUs that the stock commands are spread over: few, so that they meet.
 const SKUS: u64 = 20;
+/// So many of the latest writes are asked for by reads: fresh ones, which a view may not show yet.
+const FRESH: usize = 8;
+/// In a flash sale, buyers between two units that arrive.
+const BUYERS_PER_UNIT: u64 = 90;
 
 /// One command.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Operation {
     /// Its `Idempotency-Key`.
     pub key: String,
-    /// `POST` or `DELETE`.
+    /// `POST` or `DELETE`; `GET` for a read.
     pub method: &'static str,
     /// Its path.
     pub path: String,
     /// Its body; `Null` where it has none.
     pub body: Value,
+    /// Of a read, the position that it must show.
+    pub token: Option<String>,
+}
+
+impl Operation {
+    /// A command.
+    #[must_use]
+    pub fn command(key: String, method: &'static str, path: String, body: Value) -> Self {
+        Self { key, method, path, body, token: None }
+    }
 }
 
 /// How an operation is sent.
@@ -35,6 +51,10 @@ pub struct Mix {
     orders: Vec<String>,
     reservations: Vec<(String, String)>,
     finished: Vec<Operation>,
+    /// Pages that show the latest writes, with the positions of these.
+    written: VecDeque<(String, String)>,
+    /// Units of a flash sale that are still to arrive; `None` when there is none.
+    flash_units: Option<u64>,
 }
 
 impl Mix {
@@ -42,13 +62,23 @@ impl Mix {
     #[must_use]
     pub fn new(run: &str, seed: u64) -> Self {
         let (orders, reservations, finished) = (Vec::new(), Vec::new(), Vec::new());
-        Self { run: run.to_owned(), random: Random(seed), orders, reservations, finished }
+        let written = VecDeque::new();
+        Self { run: run.to_owned(), random: Random(seed), orders, reservations, finished, written, flash_units: None }
+    }
+
+    /// Instead of the mix: many buyers of one SKU, of which `units` arrive one by one.
+    #[must_use]
+    pub fn flash(self, units: u64) -> Self {
+        Self { flash_units: Some(units), ..self }
     }
 
     /// The `number`-th of the run.
     pub fn choose(&mut self, number: u64) -> Sending {
         let key = format!("{}-{number}", self.run);
-        match self.random.below(100) {
+        if let Some(units) = self.flash_units {
+            return Sending::Once(self.sell(key, number, units));
+        }
+        match self.random.below(112) {
             0..=47 => Sending::Once(self.place(key)),
             48..=50 => Sending::Twice(self.place(key)),
             51..=60 => Sending::Once(self.cancel(key)),
@@ -57,13 +87,24 @@ impl Mix {
             87..=88 => Sending::Twice(self.reserve(key)),
             89..=93 => Sending::Once(self.release(key)),
             94..=98 => Sending::Once(self.repeat(key)),
-            _ => Sending::Once(self.other_request_under_a_known_key(key)),
+            99 => Sending::Once(self.other_request_under_a_known_key(key)),
+            _ => Sending::Once(self.read(key)),
         }
     }
 
-    /// Tells that `operation` was answered with yes and `body`.
-    pub fn accepted(&mut self, operation: &Operation, body: &str) {
+    /// Tells that `operation` was answered with yes and `body`, and where it stands in the log.
+    pub fn accepted(&mut self, operation: &Operation, body: &str, position: Option<&str>) {
         let answer: Value = serde_json::from_str(body).unwrap_or_default();
+        let page = match (answer["id"].as_str(), answer["sku"].as_str()) {
+            (Some(id), _) if self.random.below(2) == 0 => Some(format!("/v1/activity?subject=order/{id}&limit=100")),
+            (Some(id), _) => Some(format!("/v1/orders/{id}")),
+            (None, Some(sku)) => Some(format!("/v1/stock/{sku}")),
+            (None, None) => None,
+        };
+        self.written.extend(page.zip(position.map(str::to_owned)));
+        while self.written.len() > FRESH {
+            self.written.pop_front();
+        }
         if operation.path == "/v1/orders" {
             self.orders.extend(answer["id"].as_str().map(str::to_owned));
         } else if operation.path.ends_with("/reservations") {
@@ -77,6 +118,24 @@ impl Mix {
         self.finished.push(operation);
     }
 
+    fn sell(&mut self, key: String, number: u64, units: u64) -> Operation {
+        let sku = format!("{}-flash", self.run);
+        if number.is_multiple_of(BUYERS_PER_UNIT) && number / BUYERS_PER_UNIT < units {
+            let body = json!({"quantity": 1, "reference": key});
+            return Operation::command(key, "POST", format!("/v1/stock/{sku}/receipts"), body);
+        }
+        let body = json!({"reservation_id": key, "quantity": 1});
+        Operation::command(key, "POST", format!("/v1/stock/{sku}/reservations"), body)
+    }
+
+    fn read(&mut self, key: String) -> Operation {
+        let index = self.random.index(self.written.len().max(1));
+        match self.written.get(index).cloned() {
+            None => self.place(key),
+            Some((path, position)) => Operation { key, method: "GET", path, body: Value::Null, token: Some(position) },
+        }
+    }
+
     fn place(&mut self, key: String) -> Operation {
         let lines: Vec<Value> = (0..=self.random.below(4))
             .map(|_| {
@@ -86,7 +145,7 @@ impl Mix {
             .collect();
         let customer = format!("customer-{}", self.random.below(500));
         let body = json!({"customer_id": customer, "currency": "EUR", "lines": lines});
-        Operation { key, method: "POST", path: "/v1/orders".into(), body }
+        Operation::command(key, "POST", "/v1/orders".into(), body)
     }
 
     fn cancel(&mut self, key: String) -> Operation {
@@ -94,7 +153,7 @@ impl Mix {
             None => self.place(key),
             Some(id) => {
                 let body = json!({"reason": format!("because of {key}")});
-                Operation { key, method: "POST", path: format!("/v1/orders/{id}/cancel"), body }
+                Operation::command(key, "POST", format!("/v1/orders/{id}/cancel"), body)
             }
         }
     }
@@ -102,13 +161,13 @@ impl Mix {
     fn receive(&mut self, key: String) -> Operation {
         let path = format!("/v1/stock/{}/receipts", self.sku());
         let body = json!({"quantity": 1 + self.random.below(30), "reference": key});
-        Operation { key, method: "POST", path, body }
+        Operation::command(key, "POST", path, body)
     }
 
     fn reserve(&mut self, key: String) -> Operation {
         let path = format!("/v1/stock/{}/reservations", self.sku());
         let body = json!({"reservation_id": key, "quantity": 1 + self.random.below(5)});
-        Operation { key, method: "POST", path, body }
+        Operation::command(key, "POST", path, body)
     }
 
     fn release(&mut self, key: String) -> Operation {
@@ -117,7 +176,7 @@ impl Mix {
         }
         let index = self.random.index(self.reservations.len());
         let (sku, id) = self.reservations.swap_remove(index);
-        Operation { key, method: "DELETE", path: format!("/v1/stock/{sku}/reservations/{id}"), body: Value::Null }
+        Operation::command(key, "DELETE", format!("/v1/stock/{sku}/reservations/{id}"), Value::Null)
     }
 
     fn repeat(&mut self, key: String) -> Operation {
@@ -179,7 +238,7 @@ mod tests {
     fn an_answered_order_is_cancelled_sooner_or_later() {
         let mut mix = Mix::new("r", 3);
         let placed = mix.place("r-0".into());
-        mix.accepted(&placed, r#"{"id":"abc"}"#);
+        mix.accepted(&placed, r#"{"id":"abc"}"#, Some("order.events/0@0"));
         let mut sent = (1..200).map(|number| mix.choose(number));
         assert!(
             sent.any(

@@ -23,7 +23,7 @@ pub fn make_topic(stack: &Stack, name: &str) -> Result<String> {
     let partitions = i32::try_from(topics::ORDER.partitions).context("too many partitions")?;
     // As many replicas as the broker gives a topic that does not say.
     let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(-1));
-    let topic = topics::SETTINGS.iter().fold(topic, |topic, (name, value)| topic.set(name, value));
+    let topic = topics::EVENTS.iter().fold(topic, |topic, (name, value)| topic.set(name, value));
     let options = AdminOptions::new().operation_timeout(Some(PATIENCE));
     let made =
         runtime()?.block_on(admin(stack.kafka()?)?.create_topics(&[topic], &options)).context("creating a topic")?;

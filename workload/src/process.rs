@@ -11,9 +11,10 @@ use anyhow::{Context, Result, bail};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::http::Connection;
+use crate::http::{Answer, Connection};
 
 const READY_LIMIT: Duration = Duration::from_secs(60);
+const ASK_LIMIT: Duration = Duration::from_secs(5);
 const STOP_LIMIT: Duration = Duration::from_secs(30);
 /// Lines of a dead server's log that an error shows.
 const TAIL_LINES: usize = 30;
@@ -85,13 +86,11 @@ impl Server {
     }
 
     fn wait_until_ready(&mut self, path: &str) -> Result<()> {
-        let runtime =
-            tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting a runtime")?;
         let deadline = Instant::now() + READY_LIMIT;
         let mut last = String::from("nothing was answered");
         while Instant::now() < deadline {
             self.check_alive()?;
-            match runtime.block_on(async { Connection::open(self.address).await?.get(path).await }) {
+            match ask(self.address, path) {
                 Ok(answer) if answer.status.is_success() => return Ok(()),
                 Ok(answer) => last = format!("{}: {}", answer.status, String::from_utf8_lossy(&answer.body)),
                 Err(error) => last = format!("{error:#}"),
@@ -108,6 +107,18 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Asks one question on a connection of its own.
+///
+/// # Errors
+/// When nothing listens there, the connection breaks, or nothing is answered within five seconds.
+pub fn ask(address: SocketAddr, path: &str) -> Result<Answer> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting a runtime")?;
+    runtime.block_on(async {
+        let asked = async { Connection::open(address).await?.get(path).await };
+        tokio::time::timeout(ASK_LIMIT, asked).await.with_context(|| format!("no answer within {ASK_LIMIT:?}"))?
+    })
 }
 
 /// Runs `command` to its end and returns what it printed; what it says as an error is shown as it says it. It is killed if

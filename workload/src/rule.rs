@@ -1,11 +1,11 @@
 //! The reader's rule once more, in words of its own: what checks the service must not share its mistakes.
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use domain::order::{Order, OrderEvent};
 use domain::stock::{StockEvent, StockItem};
 use schemas::topics::{COMMAND_REFUSED, COMMAND_UNCHANGED, ORDER, STOCK};
 use schemas::wire::log::decode_refusal;
-use schemas::{Codec, Contract, Envelope, Refusal, Term, Topic};
+use schemas::{Codec, CodecError, Contract, Envelope, Refusal, Term, Topic};
 
 use crate::log_reader::{Raw, TopicLog};
 
@@ -51,6 +51,8 @@ pub enum Content {
     Unchanged,
     /// No.
     Refused(Refusal),
+    /// It counts, and nobody can read it: why not.
+    Unreadable(String),
 }
 
 /// The decisions of a topic, and how many records were none.
@@ -67,7 +69,7 @@ pub struct Judged {
 /// Applies the rule and reads what counts.
 ///
 /// # Errors
-/// When a record that counts cannot be read.
+/// When the schema registry does not answer.
 pub fn judge(log: &TopicLog, codec: &Codec) -> Result<Judged> {
     let mut judged = Judged::default();
     let mut here: Option<u32> = None;
@@ -100,8 +102,14 @@ pub fn judge(log: &TopicLog, codec: &Codec) -> Result<Judged> {
 
 fn decision(topic: &'static Topic, raw: &Raw, envelope: Envelope, codec: &Codec) -> Result<Decision> {
     let place = || format!("reading {}/{}@{}", topic.name, raw.partition, raw.offset);
-    let content = content(topic, &envelope.record_type, &raw.payload, codec).with_context(place)?;
-    let key = String::from_utf8(raw.key.to_vec()).with_context(place)?;
+    let content = match content(topic, &envelope.record_type, &raw.payload, codec) {
+        Ok(content) => content,
+        Err(error) if error.downcast_ref::<CodecError>().is_none_or(|error| !error.is_transient()) => {
+            Content::Unreadable(format!("{error:#}"))
+        }
+        Err(error) => return Err(error.context(place())),
+    };
+    let key = String::from_utf8_lossy(&raw.key).into_owned();
     Ok(Decision { topic, partition: raw.partition, offset: raw.offset, key, envelope, content })
 }
 

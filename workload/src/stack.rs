@@ -1,5 +1,7 @@
 //! Where the real servers are, from flags or from the environment that `cargo xtask stack env` prints.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context, Result};
 
 /// Addresses of the servers; which of them are needed depends on what is done.
@@ -85,10 +87,18 @@ impl Stack {
         }
     }
 
-    /// The same databases and registry, with another Kafka.
+    /// The same servers but those that `environment` names, as `cargo xtask stack env` would.
     #[must_use]
-    pub fn with_kafka(self, brokers: String) -> Self {
-        Self { kafka: Some(brokers), ..self }
+    pub fn over(&self, environment: &BTreeMap<String, String>) -> Self {
+        let or = |name: &str, own: &Option<String>| environment.get(name).or(own.as_ref()).cloned();
+        Self {
+            kafka: or("LONJA_KAFKA", &self.kafka),
+            registry: or("LONJA_REGISTRY", &self.registry),
+            postgres: or("LONJA_POSTGRES", &self.postgres),
+            mysql: or("LONJA_MYSQL", &self.mysql),
+            mongo: or("LONJA_MONGO", &self.mongo),
+            topic_prefix: self.topic_prefix.clone(),
+        }
     }
 
     /// The same servers, with topics and databases of its own, which `name` names: what runs there disturbs nothing and is

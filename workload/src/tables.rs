@@ -40,7 +40,7 @@ pub fn fold<'d>(decisions: impl IntoIterator<Item = &'d Decision>) -> Tables {
         let gist = match &decision.content {
             Content::Order(event) => order(&mut tables, event, decision.envelope.version),
             Content::Stock(event) => stock(&mut tables, event, decision.envelope.version),
-            Content::Unchanged | Content::Refused(_) => continue,
+            Content::Unchanged | Content::Refused(_) | Content::Unreadable(_) => continue,
         };
         let row = json!({
             "subject": decision.envelope.subject,

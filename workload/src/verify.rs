@@ -11,12 +11,14 @@
 //! | I6 | the total of an order is the sum of its lines |
 //! | I8 | the same key and request has the same status and body; another request under the key is refused |
 //! | I9 | the stores hold the fold of the log, row for row |
+//! | I11 | a read that sends the token of a write shows at least that write, and what the log says |
 //! | I12 | no view has folded more than the log has |
 
 mod answers;
 mod history_of_aggregates;
+mod reads;
 #[cfg(test)]
-mod samples;
+pub(crate) mod samples;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -51,6 +53,9 @@ pub struct Args {
     /// Leave the stores out (I9 and I12)
     #[arg(long)]
     log_only: bool,
+    /// The log lost its tail at this time (milliseconds since 1970): what was answered before may be missing
+    #[arg(long, value_name = "MILLISECONDS")]
+    lost_before: Option<i64>,
     /// Print the verdict as JSON
     #[arg(long)]
     json: bool,
@@ -75,6 +80,8 @@ impl Violation {
 #[derive(Debug, Serialize)]
 struct Verdict {
     commands: usize,
+    reads: usize,
+    /// Of commands.
     attempts: BTreeMap<Outcome, usize>,
     /// Commands of which no attempt had a definite answer.
     unresolved: usize,
@@ -95,8 +102,9 @@ pub fn run(args: &Args) -> Result<()> {
     for file in &args.history {
         attempts.extend(history::read(file)?);
     }
+    let (reads, mut attempts): (Vec<_>, Vec<_>) = attempts.into_iter().partition(Attempt::is_read);
     let runtime = tokio::runtime::Runtime::new().context("starting a runtime")?;
-    let verdict = runtime.block_on(verdict(args, &attempts))?;
+    let verdict = runtime.block_on(verdict(args, &mut attempts, &reads))?;
     if args.json {
         println!("{}", serde_json::to_string_pretty(&verdict).context("rendering the verdict")?);
     } else {
@@ -108,7 +116,7 @@ pub fn run(args: &Args) -> Result<()> {
     bail!("{} violations", verdict.violations.len())
 }
 
-async fn verdict(args: &Args, attempts: &[Attempt]) -> Result<Verdict> {
+async fn verdict(args: &Args, attempts: &mut [Attempt], reads: &[Attempt]) -> Result<Verdict> {
     let codec = Codec::connect(args.stack.registry()?, &args.stack.topic_prefix).await;
     let codec = codec.context("asking the schema registry")?;
     let (mut decisions, mut ends) = (Vec::new(), BTreeMap::new());
@@ -121,29 +129,56 @@ async fn verdict(args: &Args, attempts: &[Attempt]) -> Result<Verdict> {
         voids += judged.voids;
         decisions.extend(judged.decisions);
     }
-    let mut checked = vec!["I1", "I2", "I3", "I4", "I5", "I6", "I8"];
+    let keys: BTreeSet<String> = attempts.iter().map(|attempt| attempt.key.clone()).collect();
+    let decided: BTreeSet<&str> =
+        attempts.iter().filter(|attempt| attempt.outcome.is_decided()).map(|attempt| attempt.key.as_str()).collect();
+    let unresolved = keys.len() - decided.len();
+    let mut reads: Vec<&Attempt> = reads.iter().collect();
+    if let Some(lost_before) = args.lost_before {
+        // Where such an answer said that a write stands, something else may stand now.
+        let given_out = attempts.iter().filter(|attempt| attempt.ended_ms < lost_before);
+        let old: BTreeSet<_> = given_out.filter_map(|attempt| attempt.position.clone()).collect();
+        reads.retain(|read| !read.token.as_ref().is_some_and(|token| old.contains(token)));
+        forget_lost(attempts, &decisions, lost_before);
+    }
+    let mut checked = vec!["I1", "I2", "I3", "I4", "I5", "I6", "I8", "I11"];
     let mut violations = log_violations(attempts, &decisions, args.allow_others);
+    violations.extend(reads::violations(&reads, &decisions));
     if !args.log_only {
         checked.extend(["I9", "I12"]);
         violations.extend(store_violations(&args.stack, &decisions, &ends).await?);
     }
     let mut outcomes = BTreeMap::new();
-    for attempt in attempts {
+    for attempt in &*attempts {
         *outcomes.entry(attempt.outcome).or_default() += 1;
     }
-    let keys: BTreeSet<&str> = attempts.iter().map(|attempt| attempt.key.as_str()).collect();
-    let decided: BTreeSet<&str> =
-        attempts.iter().filter(|attempt| attempt.outcome.is_decided()).map(|attempt| attempt.key.as_str()).collect();
     Ok(Verdict {
         commands: keys.len(),
+        reads: reads.len(),
         attempts: outcomes,
-        unresolved: keys.difference(&decided).count(),
+        unresolved,
         decisions: decisions.len(),
         claims,
         voids,
         checked,
         violations,
     })
+}
+
+/// What was answered before the log lost its tail, and is not where it was answered to be or was decided anew since, says
+/// nothing any more.
+fn forget_lost(attempts: &mut [Attempt], decisions: &[Decision], lost_before: i64) {
+    let places: BTreeSet<_> =
+        decisions.iter().map(|decision| (decision.envelope.id, Some(decision.position()))).collect();
+    let anew = attempts.iter().filter(|attempt| attempt.ended_ms >= lost_before && !attempt.replayed);
+    let anew: BTreeSet<_> =
+        anew.filter(|attempt| attempt.outcome.is_decided()).map(|attempt| attempt.key.clone()).collect();
+    for attempt in attempts.iter_mut().filter(|attempt| attempt.outcome.is_decided()) {
+        let stands = places.contains(&(history::command_id(&attempt.key), attempt.position.clone()));
+        if attempt.ended_ms < lost_before && (!stands || anew.contains(&attempt.key)) {
+            attempt.outcome = Outcome::Unknown;
+        }
+    }
 }
 
 /// What history and log alone tell.
@@ -183,8 +218,10 @@ fn beyond_the_end(positions: &Positions, ends: &BTreeMap<(String, u32), u64>) ->
 }
 
 fn print(verdict: &Verdict) {
-    let Verdict { commands, attempts, unresolved, decisions, claims, voids, checked, violations } = verdict;
-    println!("history: {commands} commands, attempts {attempts:?}, {unresolved} commands without a definite answer");
+    let Verdict { commands, reads, attempts, unresolved, decisions, claims, voids, checked, violations } = verdict;
+    println!(
+        "history: {commands} commands, attempts {attempts:?}, {unresolved} commands without a definite answer, {reads} reads"
+    );
     println!("log: {decisions} decisions, {claims} claims, {voids} void records");
     for invariant in checked {
         let found: Vec<_> = violations.iter().filter(|violation| violation.invariant == *invariant).collect();
@@ -200,7 +237,20 @@ fn print(verdict: &Verdict) {
 
 #[cfg(test)]
 mod tests {
+    use super::samples::{attempt, decision, placed};
     use super::*;
+
+    #[test]
+    fn what_was_answered_before_the_cut_may_be_gone_and_later_answers_may_not() {
+        let log = [decision("a", 0, placed(2))];
+        let outcomes = |lost_before| {
+            let mut attempts = [attempt("a"), attempt("b")];
+            forget_lost(&mut attempts, &log, lost_before);
+            attempts.map(|attempt| attempt.outcome)
+        };
+        assert_eq!(outcomes(2), [Outcome::Ok, Outcome::Unknown]);
+        assert_eq!(outcomes(1), [Outcome::Ok, Outcome::Ok]);
+    }
 
     #[test]
     fn a_checkpoint_beyond_the_end_is_told() {

@@ -1,5 +1,5 @@
 //! The project's own commands: `cargo xtask stack …` runs the real servers, `cargo xtask test` runs every test against them,
-//! `cargo xtask data|sell|bench` proves and measures, `cargo xtask model` checks the protocol.
+//! `cargo xtask data|sell|faults|bench` proves and measures, `cargo xtask model` checks the protocol.
 
 mod exec;
 mod progress;
@@ -28,6 +28,8 @@ enum Command {
     Data(proof::Args),
     /// Sell real baskets on the real stack, then check log, stores and input against each other
     Sell(proof::Args),
+    /// Break things on the real stack under load: `faults --list` says what
+    Faults(proof::Args),
     /// Measure: `bench commands`, `bench replay`
     Bench(proof::Args),
     /// Check the term protocol exhaustively within larger bounds
@@ -40,6 +42,7 @@ fn main() -> ExitCode {
         Command::Test(args) => test::run(&args),
         Command::Data(args) => proof::run("data", &args).map(|()| ExitCode::SUCCESS),
         Command::Sell(args) => proof::run("sell", &args).map(|()| ExitCode::SUCCESS),
+        Command::Faults(args) => proof::run("faults", &args).map(|()| ExitCode::SUCCESS),
         Command::Bench(args) => proof::run("bench", &args).map(|()| ExitCode::SUCCESS),
         Command::Model(args) => proof::model(&args).map(|()| ExitCode::SUCCESS),
     };

@@ -1,12 +1,12 @@
-//! `cargo xtask data|sell|bench`: builds the proof tools in release, starts the `dev` stack, and hands over to `workload`,
-//! which has the arguments and their help.
+//! `cargo xtask data|sell|faults|bench`: builds the proof tools, starts the `dev` stack, and hands over to `workload`, which
+//! has the arguments and their help. All but `faults` in release: crash points are in debug builds alone.
 
 use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use crate::stack::Instance;
+use crate::stack::{self, Instance};
 
 /// Arguments for `workload`; `--help` lists them.
 #[derive(clap::Args)]
@@ -21,15 +21,19 @@ pub struct Args {
 /// # Errors
 /// When something does not build or start, or the verb fails.
 pub fn run(verb: &str, args: &Args) -> Result<()> {
-    build(&["--package", "lonja", "--package", "lonja-workload", "--bins"])?;
+    let (profile, directory) = if verb == "faults" { ("dev", "debug") } else { ("release", "release") };
+    build(&["--profile", profile, "--package", "lonja", "--package", "lonja-workload", "--bins"])?;
+    if verb == "faults" {
+        stack::install_fault_tools()?;
+    }
     let urls = Instance::load("dev")?.up()?;
-    let mut command = Command::new(target()?.join("release").join("workload"));
+    let mut command = Command::new(target()?.join(directory).join("workload"));
     command.arg(verb).args(&args.rest).envs(urls.variables());
     if verb == "bench" {
         // The peer has a lock file, so a target directory, of its own.
         let peer = target()?.join("peer");
         let peer_dir = peer.to_str().context("the target directory's name is not text")?;
-        build(&["--manifest-path", "bench/cqrs-es/Cargo.toml", "--target-dir", peer_dir])?;
+        build(&["--profile", profile, "--manifest-path", "bench/cqrs-es/Cargo.toml", "--target-dir", peer_dir])?;
         command.env("LONJA_PEER_BIN", peer.join("release").join("cqrs-es-peer"));
     }
     let status = command.status().context("starting workload")?;
@@ -44,7 +48,7 @@ pub fn run(verb: &str, args: &Args) -> Result<()> {
 /// # Errors
 /// When it does not build or start, or finds something wrong.
 pub fn model(args: &Args) -> Result<()> {
-    build(&["--package", "lonja-model", "--bins"])?;
+    build(&["--profile", "release", "--package", "lonja-model", "--bins"])?;
     let program = target()?.join("release").join("model");
     let status = Command::new(program).args(&args.rest).status().context("starting model")?;
     if !status.success() {
@@ -55,7 +59,7 @@ pub fn model(args: &Args) -> Result<()> {
 
 fn build(arguments: &[&str]) -> Result<()> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let status = Command::new(cargo).args(["build", "--release"]).args(arguments).status().context("starting cargo")?;
+    let status = Command::new(cargo).arg("build").args(arguments).status().context("starting cargo")?;
     if !status.success() {
         bail!("building ended with {status}");
     }

@@ -35,6 +35,8 @@ use std::fs::File;
 
 use anyhow::Result;
 
+use crate::progress::Progress;
+
 // Not each sub-command needs all of them.
 #[allow(unused_imports)]
 pub use self::{
@@ -43,6 +45,11 @@ pub use self::{
     server::{Kind, READY_LIMIT, Server, State},
     urls::Urls,
 };
+
+/// Installs what `cargo xtask faults` breaks things with, beside the servers.
+pub fn install_fault_tools() -> Result<()> {
+    install::Tools::new(cache::Cache::open()?).install_for_faults(&Progress::new())
+}
 
 /// Holds off every other xtask that asks for the same name, until the answer is dropped or the process ends.
 pub fn lock(name: &str) -> Result<File> {

@@ -13,6 +13,7 @@ use domain::ids::{DeliveredQuantity, Quantity, ReservationId, Sku, Text};
 use domain::stock::{StockCommand, StockEvent, StockItem};
 use eventlog::{EventLog, Partition, Record, Tail};
 use log::TestLog;
+use lonja_commands::peers::Alone;
 use lonja_commands::{CommandRequest, Commands, Decided, Decision, Lookup, Options, Router, SendError};
 use schemas::{Codec, Envelope, Term, topics};
 use tempfile::TempDir;
@@ -34,7 +35,8 @@ fn partition() -> Partition {
 
 fn start(log: &TestLog, name: &'static str, dir: &std::path::Path) -> Node {
     let options = Options { state_dir: dir.to_owned(), node: name.to_owned(), lanes: 1, queue_max: 64 };
-    let mut commands = Commands::open(Arc::new(log.clone()), Arc::new(Codec::local()), options).unwrap();
+    let mut commands =
+        Commands::open(Arc::new(log.clone()), Arc::new(Codec::local()), Arc::new(Alone), options).unwrap();
     let router = commands.serve::<StockItem>().unwrap();
     commands.join("owners").unwrap();
     log.assign(name, partition());
@@ -205,7 +207,7 @@ async fn repeats_wait_for_their_original() {
     log.wait_for(partition(), 3);
     tokio::time::sleep(Duration::from_millis(100)).await;
     assert!(asked.iter().all(|answer| !answer.is_finished()), "nothing is answered before it is confirmed");
-    assert_eq!(node.commands.lookup(Uuid::from_u128(2)).await, Lookup::Pending);
+    assert_eq!(node.commands.local().lookup(Uuid::from_u128(2)).await, Lookup::Pending);
     log.release_acknowledgements();
     let mut firsts = 0;
     for answer in asked {
@@ -214,8 +216,8 @@ async fn repeats_wait_for_their_original() {
         firsts += usize::from(!decided.replayed);
     }
     assert_eq!((firsts, log.records(partition()).len()), (1, 3));
-    assert!(matches!(node.commands.lookup(Uuid::from_u128(2)).await, Lookup::Decided { version: 2, .. }));
-    assert_eq!(node.commands.lookup(Uuid::from_u128(3)).await, Lookup::Absent);
+    assert!(matches!(node.commands.local().lookup(Uuid::from_u128(2)).await, Lookup::Decided { version: 2, .. }));
+    assert_eq!(node.commands.local().lookup(Uuid::from_u128(3)).await, Lookup::Absent);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -13,6 +13,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Headers as _, Message};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use schemas::Topic;
+use schemas::topics::EVENTS;
 
 use super::elsewhere::DroppedElsewhere;
 use super::logging::{Quiet, is_outage};
@@ -44,6 +45,9 @@ impl KafkaReader {
         settings: &Settings,
         from: &[(Partition, u64)],
     ) -> Result<Self, LogError> {
+        // Where records are rare, nothing is gained by collecting, and a fetch may wait longer for the next one.
+        let rare = from.iter().all(|(partition, _)| partition.topic.settings != EVENTS);
+        let (wait_ms, bytes_min) = if rare { ("500", "1") } else { ("10", "65536") };
         config
             // Needed for assigning partitions by hand; nobody joins it and nothing is committed.
             .set("group.id", format!("{}lonja-readers", settings.prefix))
@@ -53,10 +57,10 @@ impl KafkaReader {
             .set("isolation.level", "read_uncommitted")
             .set("check.crcs", "false")
             // One fetch is under way per broker: a partition that is assigned in the meantime waits this long.
-            .set("fetch.wait.max.ms", "10")
+            .set("fetch.wait.max.ms", wait_ms)
             // Left to itself, every record is fetched alone by every reader, and broker and readers do little else. So
             // the broker collects, and a record is seen at most so much later.
-            .set("fetch.min.bytes", "65536")
+            .set("fetch.min.bytes", bytes_min)
             // How long a full queue pauses; a second by default.
             .set("fetch.queue.backoff.ms", "5")
             .set("fetch.error.backoff.ms", "50")

@@ -10,7 +10,7 @@ use rdkafka::admin::{ConfigSource, ResourceSpecifier};
 use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use schemas::Topic;
-use schemas::topics::{ALL, SETTINGS};
+use schemas::topics::every;
 use serde::Serialize;
 
 use super::logging::Quiet;
@@ -104,7 +104,7 @@ impl KafkaLog {
     /// When the brokers do not answer, or anything is missing or different: all of it is listed.
     pub fn check_topics(&self) -> Result<(), TopicsError> {
         let mut differences = Vec::new();
-        for topic in ALL {
+        for topic in every() {
             match self.differences(topic) {
                 Ok(state) => differences.extend(state.differences),
                 Err(LogError::NoTopic(_)) => differences.push(Difference {
@@ -129,7 +129,7 @@ impl KafkaLog {
         let mut report = TopicsReport::default();
         let mut missing: Vec<&'static Topic> = Vec::new();
         let mut found = Vec::new();
-        for topic in ALL {
+        for topic in every() {
             match self.differences(topic) {
                 Ok(state) => found.push(state),
                 Err(LogError::NoTopic(_)) => missing.push(topic),
@@ -186,7 +186,7 @@ impl KafkaLog {
         };
         compare(PARTITIONS, topic.partitions.to_string(), Some(partitions.to_string()));
         let described = self.describe(topic)?;
-        for (setting, expected) in SETTINGS {
+        for (setting, expected) in topic.settings {
             let found = described.get(setting).and_then(|entry| entry.value.clone());
             compare(setting, (*expected).to_owned(), found);
         }
@@ -213,7 +213,7 @@ impl KafkaLog {
         let doing = format!("making topic {name} with replication {replication}");
         let partitions = i32::try_from(topic.partitions).unwrap_or(i32::MAX);
         let mut new = NewTopic::new(&name, partitions, TopicReplication::Fixed(replication));
-        for (setting, value) in SETTINGS {
+        for (setting, value) in topic.settings {
             new = new.set(setting, value);
         }
         if replication >= REPLICATION_OF_CARE {

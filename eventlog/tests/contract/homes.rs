@@ -13,7 +13,7 @@ use rdkafka::admin::{AdminClient, AdminOptions, TopicResult};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::error::KafkaResult;
-use schemas::topics::ALL;
+use schemas::topics::{ALL, every};
 use tempfile::TempDir;
 use uuid::Uuid;
 
@@ -88,7 +88,7 @@ impl Cluster {
     }
 
     fn delete_topics(&self) -> KafkaResult<Vec<TopicResult>> {
-        let names: Vec<String> = ALL.iter().map(|topic| format!("{}{}", self.prefix, topic.name)).collect();
+        let names: Vec<String> = every().map(|topic| format!("{}{}", self.prefix, topic.name)).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(10)));
         block_on(Self::admin().delete_topics(&names, &options))
@@ -105,7 +105,7 @@ impl Home for Cluster {
         // A topic is gone a moment after its deletion was agreed on.
         for _ in 0..50 {
             match self.connect().apply_topics(1) {
-                Ok(report) if report.created.len() == ALL.len() => return,
+                Ok(report) if report.created.len() == every().count() => return,
                 Ok(_) | Err(_) => std::thread::sleep(Duration::from_millis(100)),
             }
             self.delete_topics().unwrap();

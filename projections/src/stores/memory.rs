@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 
-use crate::store::{Checkpoints, Commit, Snapshot, Store, StoreError};
+use crate::store::{Checkpoints, Commit, Kind, Snapshot, Store, StoreError};
 use crate::view::View;
 
 /// A view that can live in memory.
@@ -104,8 +104,16 @@ fn strike<V: MemoryView>(lists: &mut HashMap<Box<str>, List<V>>, row: &V) {
 }
 
 impl<V: MemoryView> Store<V> for MemoryStore<V> {
-    async fn open(&self) -> Result<Checkpoints, StoreError> {
+    fn kind(&self) -> Kind {
+        Kind::Memory
+    }
+
+    async fn checkpoints(&self) -> Result<Checkpoints, StoreError> {
         Ok(self.0.read().checkpoints.clone())
+    }
+
+    async fn open(&self) -> Result<Checkpoints, StoreError> {
+        self.checkpoints().await
     }
 
     async fn load(&self, keys: &[V::Key]) -> Result<Vec<V>, StoreError> {

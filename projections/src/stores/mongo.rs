@@ -13,8 +13,8 @@
 //!
 //! So a view whose rows are mostly new inserts them, and upserts a batch in which one is not.
 //!
-//! The write concern is one server, unjournaled: after a crash or a failover rows and checkpoints are lost together,
-//! and the log has them.
+//! The write concern is one server, and its journal for fresh batches, because readers rely on the position that was
+//! published. After a crash or a failover rows and checkpoints are lost together, and the log has them.
 
 mod checkpoints;
 
@@ -28,7 +28,7 @@ use mongodb::options::{Acknowledgment, ClientOptions, ReadConcern, TransactionOp
 use mongodb::{Client, Collection, Database, IndexModel};
 
 use super::{ServerStore, Stores, by_key};
-use crate::store::{Checkpoints, Commit, Snapshot, Source, Store, StoreError};
+use crate::store::{Checkpoints, Commit, Kind, Snapshot, Source, Store, StoreError};
 use crate::view::View;
 
 /// The collection of checkpoints.
@@ -110,8 +110,13 @@ impl<V: MongoView> MongoStore<V> {
         documents.iter().map(V::read).collect::<Result<_, _>>().map_err(|error| failed(error.into()))
     }
 
-    fn checkpoints(&self) -> Collection<Document> {
+    fn checkpoint_documents(&self) -> Collection<Document> {
         self.database.collection(CHECKPOINTS)
+    }
+
+    async fn read_checkpoints(&self) -> Result<Checkpoints, Source> {
+        let found = self.checkpoint_documents().find(checkpoints::filter::<V>()).await?;
+        checkpoints::read_all::<V>(&found.try_collect::<Vec<_>>().await?)
     }
 
     /// Ends transactions that a killed predecessor left open: the server would keep their locks for a minute, and every
@@ -140,13 +145,12 @@ impl<V: MongoView> MongoStore<V> {
         self.end_orphans().await?;
         let seeds = V::partitions().into_iter().map(checkpoints::seed::<V>).collect();
         reply(&self.database.run_command(updates(CHECKPOINTS, seeds)).await?)?;
-        let found = self.checkpoints().find(checkpoints::filter::<V>()).await?;
-        checkpoints::read_all::<V>(&found.try_collect::<Vec<_>>().await?)
+        self.read_checkpoints().await
     }
 
     async fn write(&self, commit: &Commit<V>, how: Writing) -> Result<bool, WriteError> {
         let mut session = self.database.client().start_session().await?;
-        let concern = WriteConcern::builder().w(Acknowledgment::Nodes(1)).build();
+        let concern = WriteConcern::builder().w(Acknowledgment::Nodes(1)).journal(commit.is_fresh()).build();
         let options = TransactionOptions::builder().write_concern(concern).build();
         session.start_transaction().with_options(options).await?;
         if !commit.moves.is_empty() {
@@ -181,7 +185,7 @@ impl<V: MongoView> MongoStore<V> {
             rows.push(V::read(&document)?);
         }
         let mut documents = Vec::new();
-        let mut found = self.checkpoints().find(checkpoints::filter::<V>()).session(&mut session).await?;
+        let mut found = self.checkpoint_documents().find(checkpoints::filter::<V>()).session(&mut session).await?;
         while let Some(document) = found.next(&mut session).await.transpose()? {
             documents.push(document);
         }
@@ -191,6 +195,14 @@ impl<V: MongoView> MongoStore<V> {
 }
 
 impl<V: MongoView> Store<V> for MongoStore<V> {
+    fn kind(&self) -> Kind {
+        Kind::Mongo
+    }
+
+    async fn checkpoints(&self) -> Result<Checkpoints, StoreError> {
+        self.read_checkpoints().await.map_err(|source| StoreError::Open { view: V::NAME, source })
+    }
+
     async fn open(&self) -> Result<Checkpoints, StoreError> {
         self.seed_and_read().await.map_err(|source| StoreError::Open { view: V::NAME, source })
     }

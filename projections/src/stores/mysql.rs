@@ -21,7 +21,7 @@ use uuid::Uuid;
 
 use self::sql::Statements;
 use super::{ServerStore, Stores, by_key, checkpoint_of};
-use crate::store::{Checkpoints, Commit, Move, Snapshot, Store, StoreError};
+use crate::store::{Checkpoints, Commit, Kind, Move, Snapshot, Store, StoreError};
 use crate::view::View;
 
 /// What a start expects to find; applied by a step.
@@ -85,7 +85,7 @@ impl<V: MysqlView> MysqlStore<V> {
         Self { pool, statements: Arc::new(statements), view: PhantomData }
     }
 
-    async fn checkpoints(&self, on: impl Executor<'_, Database = MySql>) -> Result<Checkpoints, sqlx::Error> {
+    async fn read_checkpoints(&self, on: impl Executor<'_, Database = MySql>) -> Result<Checkpoints, sqlx::Error> {
         let rows = sqlx::query(sql::CHECKPOINTS).bind(V::NAME).bind(V::GENERATION).fetch_all(on).await?;
         let read = rows.iter().map(read_checkpoint::<V>).collect::<Result<Vec<_>, _>>()?;
         Ok(read.into_iter().flatten().collect())
@@ -97,7 +97,7 @@ impl<V: MysqlView> MysqlStore<V> {
             V::partitions().into_iter().map(|partition| Move { partition, expected: 0, to: none }).collect();
         let seed = sqlx::query(sql::SEED).bind(V::NAME).bind(V::GENERATION).bind(json(&steps(&moves))?);
         seed.execute(&self.pool).await?;
-        self.checkpoints(&self.pool).await
+        self.read_checkpoints(&self.pool).await
     }
 
     async fn write(&self, commit: &Commit<V>) -> Result<bool, sqlx::Error> {
@@ -131,7 +131,7 @@ impl<V: MysqlView> MysqlStore<V> {
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ").await?;
         let mut transaction = connection.begin_with("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY").await?;
         let all = sqlx::query(AssertSqlSafe(Arc::clone(&self.statements.all))).fetch_all(&mut *transaction).await?;
-        let checkpoints = self.checkpoints(&mut *transaction).await?;
+        let checkpoints = self.read_checkpoints(&mut *transaction).await?;
         transaction.rollback().await?;
         let rows = all.iter().map(V::read).collect::<Result<Vec<_>, _>>()?;
         Ok(Snapshot { rows: by_key(rows), checkpoints })
@@ -139,6 +139,15 @@ impl<V: MysqlView> MysqlStore<V> {
 }
 
 impl<V: MysqlView> Store<V> for MysqlStore<V> {
+    fn kind(&self) -> Kind {
+        Kind::Mysql
+    }
+
+    async fn checkpoints(&self) -> Result<Checkpoints, StoreError> {
+        let read = self.read_checkpoints(&self.pool).await;
+        read.map_err(|source| StoreError::Open { view: V::NAME, source: source.into() })
+    }
+
     async fn open(&self) -> Result<Checkpoints, StoreError> {
         self.seed_and_read().await.map_err(|source| StoreError::Open { view: V::NAME, source: source.into() })
     }

@@ -2,8 +2,8 @@
 //! writes them and the rows. So it needs no transaction around it and one exchange with the server, and its text is the
 //! same for every batch.
 //!
-//! Connections run with `synchronous_commit=off`: after a crash rows and checkpoints are lost together, and the log
-//! has them.
+//! Large batches commit with `synchronous_commit=off`: after a crash rows and checkpoints are lost together, and the log
+//! has them. Fresh ones wait for the disk, because readers rely on the position that was published.
 
 mod sql;
 
@@ -22,7 +22,7 @@ use uuid::Uuid;
 
 use self::sql::Statements;
 use super::{ServerStore, Stores, by_key, checkpoint_of};
-use crate::store::{Checkpoints, Commit, Move, Snapshot, Store, StoreError};
+use crate::store::{Checkpoints, Commit, Kind, Move, Snapshot, Store, StoreError};
 use crate::view::View;
 
 /// What a start expects to find; applied by a step.
@@ -102,7 +102,7 @@ impl<V: PostgresView> PostgresStore<V> {
         rows.map_err(|source| StoreError::Load { view: V::NAME, source: source.into() })
     }
 
-    async fn checkpoints(&self, on: impl Executor<'_, Database = Postgres>) -> Result<Checkpoints, sqlx::Error> {
+    async fn read_checkpoints(&self, on: impl Executor<'_, Database = Postgres>) -> Result<Checkpoints, sqlx::Error> {
         let rows = sqlx::query(sql::CHECKPOINTS).bind(V::NAME).bind(generation::<V>()).fetch_all(on).await?;
         let read = rows.iter().map(read_checkpoint::<V>).collect::<Result<Vec<_>, _>>()?;
         Ok(read.into_iter().flatten().collect())
@@ -114,7 +114,7 @@ impl<V: PostgresView> PostgresStore<V> {
         let numbers: Vec<i32> = partitions.iter().map(|partition| partition.number.cast_signed()).collect();
         let seed = sqlx::query(sql::SEED).bind(V::NAME).bind(generation::<V>()).bind(topics).bind(numbers);
         seed.execute(&self.pool).await?;
-        self.checkpoints(&self.pool).await
+        self.read_checkpoints(&self.pool).await
     }
 
     async fn write(&self, commit: &Commit<V>) -> Result<bool, sqlx::Error> {
@@ -128,7 +128,7 @@ impl<V: PostgresView> PostgresStore<V> {
     async fn read_all(&self) -> Result<Snapshot<V>, sqlx::Error> {
         let mut transaction = self.pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
         let all = sqlx::query(AssertSqlSafe(Arc::clone(&self.statements.all))).fetch_all(&mut *transaction).await?;
-        let checkpoints = self.checkpoints(&mut *transaction).await?;
+        let checkpoints = self.read_checkpoints(&mut *transaction).await?;
         transaction.rollback().await?;
         let rows = all.iter().map(V::read).collect::<Result<Vec<_>, _>>()?;
         Ok(Snapshot { rows: by_key(rows), checkpoints })
@@ -136,6 +136,15 @@ impl<V: PostgresView> PostgresStore<V> {
 }
 
 impl<V: PostgresView> Store<V> for PostgresStore<V> {
+    fn kind(&self) -> Kind {
+        Kind::Postgres
+    }
+
+    async fn checkpoints(&self) -> Result<Checkpoints, StoreError> {
+        let read = self.read_checkpoints(&self.pool).await;
+        read.map_err(|source| StoreError::Open { view: V::NAME, source: source.into() })
+    }
+
     async fn open(&self) -> Result<Checkpoints, StoreError> {
         self.seed_and_read().await.map_err(|source| StoreError::Open { view: V::NAME, source: source.into() })
     }
@@ -183,6 +192,7 @@ fn arguments<V: PostgresView>(commit: &Commit<V>) -> Result<PgArguments, BoxDynE
     to.add(column(moves, |step| step.to.topic_id))?;
     to.add(column(moves, |step| Uuid::from_u128(step.to.last_record)))?;
     to.add(commit.deletes.clone())?;
+    to.add(if commit.is_fresh() { "on" } else { "off" })?;
     V::bind(&commit.upserts, &mut to)?;
     Ok(to)
 }

@@ -30,7 +30,11 @@ pub struct LogConfig {
 }
 
 impl NodeConfig {
-    pub(super) fn validate(&self) -> Result<(), ConfigError> {
+    /// Checks the name.
+    ///
+    /// # Errors
+    /// When Kafka or a file system would not accept it.
+    pub fn validate(&self) -> Result<(), ConfigError> {
         if self.node.is_empty() || self.node.len() > 64 || !is_name(&self.node) {
             return Err(ConfigError::Name { field: "--node", text: self.node.clone() });
         }
@@ -39,7 +43,11 @@ impl NodeConfig {
 }
 
 impl LogConfig {
-    pub(super) fn validate(&self) -> Result<(), ConfigError> {
+    /// Checks what no field can say alone.
+    ///
+    /// # Errors
+    /// The first rule that is broken.
+    pub fn validate(&self) -> Result<(), ConfigError> {
         if self.topic_prefix.len() > 64 || !is_name(&self.topic_prefix) {
             return Err(ConfigError::Name { field: "--topic-prefix", text: self.topic_prefix.clone() });
         }

@@ -1,5 +1,6 @@
-//! Events of orders.
+//! Events and commands of orders.
 
+use bytes::Bytes;
 use domain::Timestamp;
 use domain::ids::{CustomerId, OrderId, Quantity, Sku, Text};
 use domain::money::{Money, parse_currency};
@@ -7,7 +8,7 @@ use domain::order::{Line, Lines, Order, OrderCommand, OrderEvent, UnitPrice};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{number, outside};
+use super::{COMMAND, number, outside};
 use crate::codec::{Codec, CodecError};
 use crate::contract::{Contract, Encoded};
 use crate::topics::{self, ORDER_CANCELLED, ORDER_PLACED, Topic};
@@ -38,6 +39,12 @@ struct OrderCancelled {
     cancelled_at: i64,
 }
 
+#[derive(Serialize, Deserialize)]
+enum Command {
+    PlaceOrder { order_id: String, customer_id: String, currency: String, lines: Vec<OrderLine> },
+    CancelOrder { order_id: String, reason: String },
+}
+
 impl Contract for Order {
     const TOPIC: &'static Topic = &topics::ORDER;
     const STATE_VERSION: u32 = 1;
@@ -47,6 +54,36 @@ impl Contract for Order {
             OrderCommand::PlaceOrder { .. } => "PlaceOrder",
             OrderCommand::CancelOrder { .. } => "CancelOrder",
         }
+    }
+
+    fn encode_command(command: &OrderCommand) -> Result<Bytes, CodecError> {
+        super::json(&match command {
+            OrderCommand::PlaceOrder { order_id, customer_id, currency, lines } => Command::PlaceOrder {
+                order_id: order_id.to_string(),
+                customer_id: customer_id.to_string(),
+                currency: currency.code().to_owned(),
+                lines: lines.as_slice().iter().map(line_to_wire).collect::<Result<_, _>>()?,
+            },
+            OrderCommand::CancelOrder { order_id, reason } => {
+                Command::CancelOrder { order_id: order_id.to_string(), reason: reason.as_str().to_owned() }
+            }
+        })
+    }
+
+    fn decode_command(json: &[u8]) -> Result<OrderCommand, CodecError> {
+        let odd = outside(COMMAND);
+        Ok(match serde_json::from_slice(json)? {
+            Command::PlaceOrder { order_id: id, customer_id, currency, lines } => OrderCommand::PlaceOrder {
+                order_id: order_id(COMMAND, &id)?,
+                customer_id: CustomerId::parse(&customer_id).map_err(&odd)?,
+                currency: parse_currency(&currency).map_err(&odd)?,
+                lines: Lines::new(lines.iter().map(line_from_wire).collect::<Result<_, _>>()?).map_err(&odd)?,
+            },
+            Command::CancelOrder { order_id: id, reason } => OrderCommand::CancelOrder {
+                order_id: order_id(COMMAND, &id)?,
+                reason: Text::parse(&reason).map_err(&odd)?,
+            },
+        })
     }
 
     fn encode(codec: &Codec, event: &OrderEvent) -> Result<Encoded, CodecError> {

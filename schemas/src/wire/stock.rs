@@ -1,10 +1,11 @@
-//! Events of stock items.
+//! Events and commands of stock items.
 
+use bytes::Bytes;
 use domain::ids::{DeliveredQuantity, Quantity, ReservationId, Sku, Text};
 use domain::stock::{StockCommand, StockEvent, StockItem};
 use serde::{Deserialize, Serialize};
 
-use super::{number, outside};
+use super::{COMMAND, number, outside};
 use crate::codec::{Codec, CodecError};
 use crate::contract::{Contract, Encoded};
 use crate::topics::{self, RESERVATION_RELEASED, STOCK_RECEIVED, STOCK_RESERVED, Topic};
@@ -34,6 +35,13 @@ struct ReservationReleased {
     available_after: i64,
 }
 
+#[derive(Serialize, Deserialize)]
+enum Command {
+    ReceiveStock { sku: String, quantity: u32, reference: String },
+    ReserveStock { sku: String, reservation_id: String, quantity: u32 },
+    ReleaseReservation { sku: String, reservation_id: String },
+}
+
 impl Contract for StockItem {
     const TOPIC: &'static Topic = &topics::STOCK;
     const STATE_VERSION: u32 = 1;
@@ -44,6 +52,45 @@ impl Contract for StockItem {
             StockCommand::ReserveStock { .. } => "ReserveStock",
             StockCommand::ReleaseReservation { .. } => "ReleaseReservation",
         }
+    }
+
+    fn encode_command(command: &StockCommand) -> Result<Bytes, CodecError> {
+        super::json(&match command {
+            StockCommand::ReceiveStock { sku, quantity, reference } => Command::ReceiveStock {
+                sku: sku.to_string(),
+                quantity: quantity.get(),
+                reference: reference.as_str().to_owned(),
+            },
+            StockCommand::ReserveStock { sku, reservation_id, quantity } => Command::ReserveStock {
+                sku: sku.to_string(),
+                reservation_id: reservation_id.to_string(),
+                quantity: quantity.get(),
+            },
+            StockCommand::ReleaseReservation { sku, reservation_id } => {
+                Command::ReleaseReservation { sku: sku.to_string(), reservation_id: reservation_id.to_string() }
+            }
+        })
+    }
+
+    fn decode_command(json: &[u8]) -> Result<StockCommand, CodecError> {
+        let odd = outside(COMMAND);
+        let sku = |text: &str| Sku::parse(text).map_err(&odd);
+        let reservation_id = |text: &str| ReservationId::parse(text).map_err(&odd);
+        Ok(match serde_json::from_slice(json)? {
+            Command::ReceiveStock { sku: key, quantity, reference } => StockCommand::ReceiveStock {
+                sku: sku(&key)?,
+                quantity: DeliveredQuantity::new(quantity.into()).map_err(&odd)?,
+                reference: Text::parse(&reference).map_err(&odd)?,
+            },
+            Command::ReserveStock { sku: key, reservation_id: id, quantity } => StockCommand::ReserveStock {
+                sku: sku(&key)?,
+                reservation_id: reservation_id(&id)?,
+                quantity: Quantity::new(quantity.into()).map_err(&odd)?,
+            },
+            Command::ReleaseReservation { sku: key, reservation_id: id } => {
+                StockCommand::ReleaseReservation { sku: sku(&key)?, reservation_id: reservation_id(&id)? }
+            }
+        })
     }
 
     fn encode(codec: &Codec, event: &StockEvent) -> Result<Encoded, CodecError> {

@@ -28,13 +28,13 @@ use crate::order_body;
 pub struct Args {
     /// Where to serve HTTP
     #[arg(long)]
-    listen: SocketAddr,
+    pub listen: SocketAddr,
     /// Kafka's bootstrap servers
     #[arg(long)]
-    kafka: String,
+    pub kafka: String,
     /// A topic with the partitions and settings of order.events
     #[arg(long)]
-    topic: String,
+    pub topic: String,
 }
 
 /// Tells whoever waits for a record what became of it.
@@ -60,8 +60,8 @@ struct Ceiling {
 
 /// A record of the bytes that Lonja appends for the bench's order.
 pub struct Sample {
-    headers: OwnedHeaders,
-    payload: Bytes,
+    pub(super) headers: OwnedHeaders,
+    pub(super) payload: Bytes,
     /// Of key, headers and payload.
     pub bytes: usize,
 }
@@ -78,9 +78,14 @@ pub fn serve(args: &Args) -> Result<()> {
     let state = Arc::new(Ceiling { producer, topic: args.topic.clone(), record: sample()? });
     let router =
         Router::new().route("/v1/orders", post(post_order)).route("/livez", get(|| async { "ok" })).with_state(state);
+    serve_on(args.listen, router)
+}
+
+/// Serves `router` until the process is stopped.
+pub(super) fn serve_on(listen: SocketAddr, router: Router) -> Result<()> {
     let runtime = tokio::runtime::Runtime::new().context("starting a runtime")?;
     runtime.block_on(async {
-        let listener = tokio::net::TcpListener::bind(args.listen).await.context("binding the address")?;
+        let listener = tokio::net::TcpListener::bind(listen).await.context("binding the address")?;
         let listener = axum::serve::ListenerExt::tap_io(listener, |stream| drop(stream.set_nodelay(true)));
         axum::serve(listener, router).await.context("serving")
     })
@@ -158,7 +163,7 @@ async fn post_order(State(ceiling): State<Arc<Ceiling>>, body: Bytes) -> Respons
     }
 }
 
-fn answer(status: StatusCode, body: String) -> Response<Body> {
+pub(super) fn answer(status: StatusCode, body: String) -> Response<Body> {
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));

@@ -3,8 +3,10 @@
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
+use crate::closed_loop::HOT_SKU;
+use crate::http::Connection;
 use crate::lonja::Lonja;
 use crate::own;
 use crate::process::{Server, free_address, sibling};
@@ -17,6 +19,10 @@ pub enum Subject {
     Ceiling,
     /// Lonja on Kafka
     Kafka,
+    /// Lonja on Kafka, where everybody wants one SKU
+    HotSku,
+    /// As the ceiling, with Kafka's transactions instead of Lonja's terms
+    Transactions,
     /// Lonja on its embedded log: an fsync for each group of records
     Embedded,
     /// cqrs-es with postgres-es and one view
@@ -30,6 +36,8 @@ impl Subject {
         match self {
             Self::Ceiling => "ceiling",
             Self::Kafka => "kafka",
+            Self::HotSku => "hot-sku",
+            Self::Transactions => "transactions",
             Self::Embedded => "embedded",
             Self::CqrsEs => "cqrs-es",
         }
@@ -61,31 +69,39 @@ impl Setup<'_> {
     /// When a program or server is missing, or it does not become ready.
     pub fn start(&self, subject: Subject) -> Result<Server> {
         match subject {
-            Subject::Ceiling => self.start_ceiling(),
-            Subject::Kafka => self.start_lonja(),
+            Subject::Ceiling | Subject::Transactions => self.start_bare(subject),
+            Subject::Kafka => self.start_lonja(subject, self.apart),
+            Subject::HotSku => {
+                let server = self.start_lonja(subject, &self.stack.apart(&format!("{}_hot", self.run)))?;
+                stock_up(&server)?;
+                Ok(server)
+            }
             Subject::Embedded => Lonja::new(self.lonja, Vec::new())?.serve(subject.name(), self.directory),
             Subject::CqrsEs => self.start_peer(),
         }
     }
 
-    fn start_lonja(&self) -> Result<Server> {
-        let settings = if self.with_stores { self.apart.settings() } else { self.apart.log_settings() };
+    fn start_lonja(&self, subject: Subject, apart: &Stack) -> Result<Server> {
+        let with_stores = self.with_stores && subject == Subject::Kafka;
+        let settings = if with_stores { apart.settings() } else { apart.log_settings() };
         let lonja = Lonja::new(self.lonja, settings?)?;
         lonja.apply("topics")?;
         lonja.apply("schemas")?;
-        if self.with_stores {
+        if with_stores {
             own::make_databases(self.stack, self.run)?;
             lonja.apply("views")?;
         }
-        lonja.serve(Subject::Kafka.name(), self.directory)
+        lonja.serve(subject.name(), self.directory)
     }
 
-    fn start_ceiling(&self) -> Result<Server> {
-        let topic = own::make_topic(self.stack, &format!("{}.ceiling", self.run))?;
+    /// A verb of this program, which has the subject's name.
+    fn start_bare(&self, subject: Subject) -> Result<Server> {
+        let name = subject.name();
+        let topic = own::make_topic(self.stack, &format!("{}.{name}", self.run))?;
         let address = free_address()?;
         let mut command = Command::new(std::env::current_exe().context("asking for the own path")?);
-        command.args(["ceiling", "--listen", &address.to_string(), "--kafka", self.stack.kafka()?, "--topic", &topic]);
-        Server::start(Subject::Ceiling.name(), command, address, "/livez", self.directory)
+        command.args([name, "--listen", &address.to_string(), "--kafka", self.stack.kafka()?, "--topic", &topic]);
+        Server::start(name, command, address, "/livez", self.directory)
     }
 
     fn start_peer(&self) -> Result<Server> {
@@ -96,4 +112,19 @@ impl Setup<'_> {
         command.args(["--listen", &address.to_string(), "--postgres", &database]);
         Server::start(Subject::CqrsEs.name(), command, address, "/livez", self.directory)
     }
+}
+
+/// More than anybody asks for in a run.
+fn stock_up(server: &Server) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting a runtime")?;
+    runtime.block_on(async {
+        let mut connection = Connection::open(server.address).await?;
+        for delivery in 0..100 {
+            let body = format!(r#"{{"quantity":1000000,"reference":"{delivery}"}}"#);
+            let path = format!("/v1/stock/{HOT_SKU}/receipts");
+            let answer = connection.post(&path, &format!("delivery-{delivery}"), body.into()).await?;
+            ensure!(answer.status.is_success(), "a delivery was answered {}", answer.status);
+        }
+        Ok(())
+    })
 }

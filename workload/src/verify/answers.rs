@@ -70,6 +70,7 @@ fn says_what_was_asked(attempt: &Attempt, decision: &Decision) -> Result<(), Str
         (Content::Refused(refusal), Outcome::Refused) => {
             return same("the code of the refusal", &answer["code"], &refusal.code.as_str().into());
         }
+        (Content::Unreadable(why), _) => return Err(format!("it cannot be read: {why}")),
         (Content::Refused(refusal), _) => return Err(format!("answered with yes, but refused with {}", refusal.code)),
         (_, Outcome::Refused) => {
             return Err(format!("answered with {}, but it is a {}", answer["code"], decision.kind()));

@@ -41,7 +41,7 @@ pub fn violations(decisions: &[Decision]) -> Vec<Violation> {
             Content::Order(event) => check_total(event, &mut tell),
             Content::Stock(event) => check_stock(aggregate, event, &mut tell),
             Content::Refused(refusal) => check_refusal(aggregate, refusal, &mut tell),
-            Content::Unchanged => {}
+            Content::Unchanged | Content::Unreadable(_) => {}
         }
     }
     violations

@@ -21,6 +21,7 @@ pub fn attempt(key: &str) -> Attempt {
         method: "POST".into(),
         path: "/v1/orders".into(),
         request: json!({"customer_id": "ann", "currency": "EUR", "lines": [{"sku": "tea", "quantity": 2, "unit_price": 50}]}),
+        token: None,
         outcome: Outcome::Ok,
         status: Some(201),
         body: json!({"id": Uuid::nil(), "version": 1, "status": "placed"}).to_string(),

@@ -1,7 +1,5 @@
 //! What strangers read: against the real broker, the real registry, and the Python of the stack.
 
-#[path = "../support/place.rs"]
-mod place;
 mod planted;
 mod python_reader;
 mod sale;

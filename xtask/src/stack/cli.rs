@@ -32,6 +32,9 @@ enum Verb {
         /// For an instance of your own: how many brokers, 1 or 3
         #[arg(long, default_value_t = 1, requires = "port_base")]
         brokers: u16,
+        /// For one broker of your own: clients are sent to this port of 127.0.0.1, where something stands between
+        #[arg(long, requires = "port_base")]
+        advertise: Option<u16>,
     },
     /// Stop the servers, keep their data
     Down,
@@ -60,7 +63,9 @@ enum Verb {
 /// Runs the sub-command.
 pub fn run(args: Args) -> Result<()> {
     let instance = match &args.verb {
-        Verb::Up { port_base: Some(base), only, brokers } => custom(&args.instance, *base, only, *brokers)?,
+        Verb::Up { port_base: Some(base), only, brokers, advertise } => {
+            custom(&args.instance, *base, only, *brokers, *advertise)?
+        }
         _ => Instance::load(&args.instance)?,
     };
     match args.verb {
@@ -84,8 +89,10 @@ pub fn run(args: Args) -> Result<()> {
     }
 }
 
-fn custom(name: &str, base: u16, only: &[Kind], brokers: u16) -> Result<Instance> {
+fn custom(name: &str, base: u16, only: &[Kind], brokers: u16, advertise: Option<u16>) -> Result<Instance> {
+    ensure!(advertise.is_none() || brokers == 1, "only one broker can be advertised elsewhere");
     let ports = if base == 0 { Ports::free(brokers)? } else { Ports::from_base(base, brokers)? };
+    let ports = Ports { advertised: advertise, ..ports };
     Instance::custom(name, if only.is_empty() { &ALL } else { only }, ports)
 }
 

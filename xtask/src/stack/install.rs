@@ -10,7 +10,7 @@ use std::thread;
 
 use anyhow::{Context, Result, bail};
 
-use super::cache::Cache;
+use super::cache::{Cache, is_root};
 use super::server::Kind;
 use crate::progress::Progress;
 
@@ -79,6 +79,16 @@ impl Tools {
             self.install_mongod(progress)?;
         }
         Ok(())
+    }
+
+    /// Installs what faults are made with, if we may; rows that need it say so otherwise.
+    pub fn install_for_faults(&self, progress: &Progress) -> Result<()> {
+        let missing = apt::missing_for_faults();
+        if missing.is_empty() || !is_root() {
+            return Ok(());
+        }
+        let _lock = self.cache.lock("install")?;
+        apt::install(&missing, progress)
     }
 
     fn is_complete(&self, kinds: &[Kind], with_python: bool) -> bool {

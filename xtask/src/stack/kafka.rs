@@ -89,7 +89,7 @@ impl Kafka {
 node.id={id}
 controller.quorum.voters={voters}
 listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+advertised.listeners=PLAINTEXT://127.0.0.1:{advertised}
 controller.listener.names=CONTROLLER
 inter.broker.listener.name=PLAINTEXT
 log.dirs={data}
@@ -113,6 +113,7 @@ broker.heartbeat.interval.ms=1000
 ",
             voters = voters.join(","),
             data = home.join("data").display(),
+            advertised = self.ports.advertised.unwrap_or(port),
         )
     }
 }

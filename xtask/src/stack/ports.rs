@@ -21,6 +21,9 @@ pub struct Ports {
     pub postgres: u16,
     pub mysql: u16,
     pub mongo: u16,
+    /// Where clients of the one broker are sent instead of to its own port.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub advertised: Option<u16>,
 }
 
 impl Ports {
@@ -55,6 +58,7 @@ impl Ports {
             postgres: ports[7],
             mysql: ports[8],
             mongo: ports[9],
+            advertised: None,
         })
     }
 }

@@ -41,7 +41,7 @@ WITH moves AS (
 )";
 
 /// Number of the first parameter that is a view's column.
-const FIRST_COLUMN: usize = 13;
+const FIRST_COLUMN: usize = 14;
 
 /// The statements of one view.
 pub(super) struct Statements {
@@ -50,7 +50,7 @@ pub(super) struct Statements {
     /// Every row.
     pub(super) all: Arc<str>,
     /// A batch; answers how many checkpoints it moved. Parameters: view, generation, nine arrays of [`MOVE`], keys to
-    /// delete, one array for each column.
+    /// delete, `synchronous_commit` of this commit, one array for each column.
     pub(super) commit: Arc<str>,
 }
 
@@ -69,7 +69,7 @@ impl Statements {
     SELECT r.* FROM UNNEST({arrays}) AS r ({list}), got WHERE got.everything
     ON CONFLICT ({key}) DO UPDATE SET {sets}
 )
-SELECT count(*) FROM moved",
+SELECT count(*) FROM moved, (SELECT set_config('synchronous_commit', $13, true)) AS durability",
             arrays = arrays.join(", "),
             sets = sets.join(", "),
         );

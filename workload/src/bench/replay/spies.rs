@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use hdrhistogram::Histogram;
 use projections::StoreError;
-use projections::store::{Checkpoints, Commit, Snapshot, Store};
+use projections::store::{Checkpoints, Commit, Kind, Snapshot, Store};
 use projections::stores::memory::{MemoryStore, MemoryView};
 use projections::view::View;
 
@@ -41,6 +41,14 @@ pub struct Timed<S> {
 }
 
 impl<V: View, S: Store<V>> Store<V> for Timed<S> {
+    fn kind(&self) -> Kind {
+        Store::<V>::kind(&self.store)
+    }
+
+    async fn checkpoints(&self) -> Result<Checkpoints, StoreError> {
+        Store::<V>::checkpoints(&self.store).await
+    }
+
     async fn open(&self) -> Result<Checkpoints, StoreError> {
         self.store.open().await
     }
@@ -87,6 +95,14 @@ impl<V: MemoryView> Recorded<V> {
 }
 
 impl<V: MemoryView> Store<V> for Recorded<V> {
+    fn kind(&self) -> Kind {
+        Store::<V>::kind(&self.store)
+    }
+
+    async fn checkpoints(&self) -> Result<Checkpoints, StoreError> {
+        Store::<V>::checkpoints(&self.store).await
+    }
+
     async fn open(&self) -> Result<Checkpoints, StoreError> {
         self.store.open().await
     }

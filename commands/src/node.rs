@@ -1,0 +1,338 @@
+//! The command side of one node: its lanes, and what they are assigned.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crossbeam_channel::Sender;
+use domain::Timestamp;
+use eventlog::{Assignment, EventLog, LogError, Membership, Partition};
+use schemas::wire::log::decode_refusal;
+use schemas::{Codec, CodecError, Topic, topics};
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use crate::lane::{Event, Known, Lane, Owned};
+use crate::ledger::Ledger;
+use crate::owner::Context;
+use crate::peers::{Answer, Boxed, Forwarded, Peers, Trouble};
+use crate::router::{self, Router, Way};
+use crate::states::{Outcome, Store, StoreError};
+use crate::{Aggregate, Lookup, Position};
+
+/// How the command side runs.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Where the state store lies; deletable at any time.
+    pub state_dir: PathBuf,
+    /// This node's name, stable over restarts and unique in the cluster.
+    pub node: String,
+    /// Threads per aggregate type, 1 or more.
+    pub lanes: u32,
+    /// Most commands waiting in the queue of one lane.
+    pub queue_max: usize,
+}
+
+/// Why the command side could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The state store.
+    #[error("opening the state store failed")]
+    Store(#[from] StoreError),
+    /// The log.
+    #[error("the log cannot be used")]
+    Log(#[from] LogError),
+    /// The operating system.
+    #[error("starting a lane failed")]
+    Thread(#[from] std::io::Error),
+}
+
+/// The command side of one node.
+pub struct Commands {
+    context: Arc<Context>,
+    store: Arc<Store>,
+    ledger: Arc<Ledger>,
+    options: Options,
+    peers: Arc<dyn Peers>,
+    lanes: Vec<Arc<dyn LaneHandle>>,
+    threads: Vec<JoinHandle<()>>,
+    membership: Option<Box<dyn Membership>>,
+}
+
+impl Commands {
+    /// Opens the state store; lanes come by [`Self::serve`], partitions by [`Self::join`].
+    ///
+    /// # Errors
+    /// When the state store cannot be opened.
+    pub fn open(
+        log: Arc<dyn EventLog>,
+        codec: Arc<Codec>,
+        peers: Arc<dyn Peers>,
+        options: Options,
+    ) -> Result<Self, StartError> {
+        let store = Store::open(&options.state_dir)?;
+        let context = Arc::new(Context { log, codec, now, peers: Arc::clone(&peers) });
+        let (lanes, threads) = (Vec::new(), Vec::new());
+        Ok(Self { context, store, ledger: Arc::default(), options, peers, lanes, threads, membership: None })
+    }
+
+    /// Starts the lanes of an aggregate type.
+    ///
+    /// # Errors
+    /// When a producer or a thread cannot be had.
+    pub fn serve<A: Aggregate>(&mut self) -> Result<Arc<Router<A>>, StartError> {
+        let mut lanes = Vec::new();
+        for number in 0..self.options.lanes.max(1) {
+            let (queue, commands) = crossbeam_channel::bounded(self.options.queue_max);
+            let (store, node) = (Arc::clone(&self.store), self.options.node.clone());
+            let (lane, events) = Lane::<A>::new(Arc::clone(&self.context), store, node, commands)?;
+            let way = Way { queue, status: Arc::clone(&lane.status) };
+            let codec = Arc::clone(&self.context.codec);
+            self.lanes.push(Arc::new(Handle { number, events, way: way.clone(), codec }));
+            let name = format!("{}-lane-{number}", A::TOPIC.aggregate);
+            self.threads.push(std::thread::Builder::new().name(name).spawn(move || lane.run())?);
+            lanes.push(way);
+        }
+        let (ledger, codec) = (Arc::clone(&self.ledger), Arc::clone(&self.context.codec));
+        Ok(Arc::new(Router::new(lanes, ledger, codec, Arc::clone(&self.peers))))
+    }
+
+    /// Joins the group of owners of every aggregate type that is served.
+    ///
+    /// # Errors
+    /// When the log refuses.
+    pub fn join(&mut self, group: &str) -> Result<(), StartError> {
+        let mut topics: Vec<&'static Topic> = self.lanes.iter().map(|lane| lane.topic()).collect();
+        topics.dedup();
+        let lanes = self.lanes.clone();
+        let count = self.options.lanes.max(1);
+        let dispatch = Box::new(move |assignment: Assignment| {
+            for lane in &lanes {
+                let of_lane = |partitions: &[Partition]| {
+                    let ours = |p: &&Partition| p.topic == lane.topic() && p.number % count == lane.number();
+                    partitions.iter().filter(ours).copied().collect::<Vec<_>>()
+                };
+                match &assignment {
+                    Assignment::Assigned(partitions) => lane.assigned(of_lane(partitions)),
+                    Assignment::Revoked(partitions) => lane.revoked(of_lane(partitions)),
+                }
+            }
+        });
+        self.membership = Some(self.context.log.join(group, &self.options.node, &topics, dispatch)?);
+        Ok(())
+    }
+
+    /// Whether partitions were assigned and each of them has a running owner.
+    #[must_use]
+    pub fn ready(&self) -> bool {
+        let counts = self.lanes.iter().map(|lane| lane.counts());
+        let (assigned, running) = counts.fold((0, 0), |sum, lane| (sum.0 + lane.0, sum.1 + lane.1));
+        assigned > 0 && assigned == running
+    }
+
+    /// What other nodes, and those who ask about commands, may want of this one.
+    #[must_use]
+    pub fn local(&self) -> Local {
+        Local { lanes: self.lanes.clone(), codec: Arc::clone(&self.context.codec) }
+    }
+
+    /// Drains the lanes, steps down and leaves the group. Blocks up to ten seconds.
+    pub fn stop(&mut self) {
+        for lane in &self.lanes {
+            lane.stop();
+        }
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a lane panicked");
+            }
+        }
+        self.membership = None;
+    }
+}
+
+/// The lanes of this node, for whoever asks from outside. Clones share.
+#[derive(Clone)]
+pub struct Local {
+    lanes: Vec<Arc<dyn LaneHandle>>,
+    codec: Arc<Codec>,
+}
+
+impl Local {
+    /// Has a command of another node decided here, and only here: one attempt, so that no command goes in circles.
+    ///
+    /// # Errors
+    /// When there is no decision.
+    pub async fn deliver(&self, command: Forwarded, deadline: Instant) -> Result<Answer, Trouble> {
+        let partition = Partition::of(command.topic, command.key.as_bytes());
+        let of_topic = self.lanes.iter().filter(|lane| lane.topic() == command.topic);
+        let count = of_topic.clone().count();
+        let number = (partition.number as usize).checked_rem(count).ok_or(Trouble::NotOwner)?;
+        let lane = of_topic.into_iter().nth(number).ok_or(Trouble::NotOwner)?;
+        lane.deliver(partition, command, deadline).await
+    }
+
+    /// What is known of a command id on this node.
+    pub async fn lookup(&self, command_id: Uuid) -> Lookup {
+        let mut pending = false;
+        for lane in &self.lanes {
+            match lane.lookup(command_id).await {
+                Known::Decided(outcome) => return self.known(*outcome),
+                Known::Pending => pending = true,
+                Known::Absent => {}
+            }
+        }
+        if pending { Lookup::Pending } else { Lookup::Absent }
+    }
+
+    /// Each partition that this node was assigned.
+    pub async fn owned(&self) -> Vec<Owned> {
+        let mut owned = Vec::new();
+        for lane in &self.lanes {
+            owned.extend(lane.owned().await);
+        }
+        owned.sort_by_key(|owned| owned.partition);
+        owned
+    }
+
+    fn known(&self, outcome: Outcome) -> Lookup {
+        let Some(topic) = topics::by_name(&outcome.topic) else { return Lookup::Absent };
+        let partition = Partition { topic, number: outcome.partition };
+        let refusal = (outcome.record_type == topics::COMMAND_REFUSED.name)
+            .then(|| decode_refusal(&self.codec, &outcome.payload).ok())
+            .flatten();
+        let position = Position { partition, offset: outcome.offset };
+        Lookup::Decided { position, version: outcome.version, record_type: outcome.record_type, refusal }
+    }
+}
+
+/// Asks this node, then the others, what became of a command.
+pub struct Lookups {
+    /// This node's lanes, if it has any.
+    pub local: Option<Local>,
+    /// The others.
+    pub peers: Arc<dyn Peers>,
+}
+
+impl Lookups {
+    /// What is known of a command id on any node that answers.
+    pub async fn find(&self, command_id: Uuid) -> Lookup {
+        let here = match &self.local {
+            Some(local) => local.lookup(command_id).await,
+            None => Lookup::Absent,
+        };
+        match here {
+            Lookup::Absent => self.peers.lookup(command_id).await,
+            // The partition of a command cannot be told from its id: somebody else may have it while ours restore.
+            Lookup::Pending => match self.peers.lookup(command_id).await {
+                Lookup::Absent => Lookup::Pending,
+                known => known,
+            },
+            decided @ Lookup::Decided { .. } => decided,
+        }
+    }
+}
+
+/// What the node needs of a lane, whatever its aggregate.
+trait LaneHandle: Send + Sync {
+    fn topic(&self) -> &'static Topic;
+    fn number(&self) -> u32;
+    fn assigned(&self, partitions: Vec<Partition>);
+    fn revoked(&self, partitions: Vec<Partition>);
+    fn deliver(
+        &self,
+        partition: Partition,
+        command: Forwarded,
+        deadline: Instant,
+    ) -> Boxed<'_, Result<Answer, Trouble>>;
+    fn lookup(&self, id: Uuid) -> Boxed<'_, Known>;
+    fn owned(&self) -> Boxed<'_, Vec<Owned>>;
+    fn counts(&self) -> (usize, usize);
+    fn stop(&self);
+}
+
+struct Handle<A: Aggregate> {
+    number: u32,
+    events: Sender<Event<A>>,
+    way: Way<A>,
+    codec: Arc<Codec>,
+}
+
+impl<A: Aggregate> Handle<A> {
+    fn tell(&self, event: Event<A>) {
+        if self.events.send(event).is_err() {
+            tracing::debug!(topic = A::TOPIC.name, "the lane has ended");
+        }
+    }
+}
+
+impl<A: Aggregate> LaneHandle for Handle<A> {
+    fn topic(&self) -> &'static Topic {
+        A::TOPIC
+    }
+
+    fn number(&self) -> u32 {
+        self.number
+    }
+
+    fn assigned(&self, partitions: Vec<Partition>) {
+        if !partitions.is_empty() {
+            self.tell(Event::Assigned(partitions));
+        }
+    }
+
+    fn revoked(&self, partitions: Vec<Partition>) {
+        if !partitions.is_empty() {
+            self.tell(Event::Revoked(partitions));
+        }
+    }
+
+    fn deliver(
+        &self,
+        partition: Partition,
+        command: Forwarded,
+        deadline: Instant,
+    ) -> Boxed<'_, Result<Answer, Trouble>> {
+        Box::pin(async move {
+            let unusable = |error: CodecError| {
+                tracing::error!(error = &error as &dyn std::error::Error, %partition, "a forwarded command");
+                Trouble::Unknown
+            };
+            let request = command.request::<A>().map_err(unusable)?;
+            let decided = router::ask(&self.way, partition, request, deadline).await?;
+            Answer::of::<A>(&self.codec, &decided).map_err(unusable)
+        })
+    }
+
+    fn lookup(&self, id: Uuid) -> Boxed<'_, Known> {
+        Box::pin(async move {
+            let (reply, answer) = oneshot::channel();
+            self.tell(Event::Lookup(id, reply));
+            answer.await.unwrap_or(Known::Pending)
+        })
+    }
+
+    fn owned(&self) -> Boxed<'_, Vec<Owned>> {
+        Box::pin(async move {
+            let (reply, answer) = oneshot::channel();
+            self.tell(Event::Owned(reply));
+            answer.await.unwrap_or_default()
+        })
+    }
+
+    fn counts(&self) -> (usize, usize) {
+        (self.way.status.assigned.load(Ordering::Relaxed), self.way.status.running.load(Ordering::Relaxed))
+    }
+
+    fn stop(&self) {
+        self.tell(Event::Stop);
+    }
+}
+
+/// The node's clock. A decision that depends on time says in its event which time it was.
+fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}
