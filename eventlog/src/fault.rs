@@ -1,4 +1,5 @@
-//! Crash points and switched-off rules for fault tests. Release builds have none: every function here is empty there.
+//! Crash points and switched-off rules for fault tests. Release builds have none: every function here is empty there, but for
+//! the rules if the feature `mutants` is on, for the simulator.
 //!
 //! `LONJA_CRASH=before-append:20` kills the process with SIGKILL when it reaches that point for the 20th time.
 //! `LONJA_MUTANT=no-dedup` switches one rule off, to prove that a verifier notices.
@@ -31,20 +32,87 @@ pub fn crash_point(name: &str) {
 #[inline]
 pub fn crash_point(_name: &str) {}
 
-/// Whether the rule called `name` is switched off.
-#[cfg(debug_assertions)]
-#[must_use]
-pub fn mutant(name: &str) -> bool {
-    use std::sync::OnceLock;
+/// The rules that can be switched off, to prove that whoever checks notices.
+pub const MUTANTS: &[&str] = &[
+    // The reader's: term, sequence number, a claim's number.
+    "reader-term",
+    "reader-sequence",
+    "reader-claims",
+    // The owner's: a report is for the oldest outstanding record, its offset is the expected one.
+    "confirm-order",
+    "confirm-offset",
+    // A "no" is a record; a repeat waits for its original; a known command is not decided again.
+    "no-record",
+    "repeat-waits",
+    "no-dedup",
+    // A view's checkpoint moves from where it was expected; a checkpoint knows its last record.
+    "checkpoint-cas",
+    "checkpoint-identity",
+    // An owner starts with everything up to its claim; behind an append that failed nothing lands.
+    "restore-to-claim",
+    "gapless",
+];
 
-    static MUTANT: OnceLock<Option<String>> = OnceLock::new();
-    MUTANT.get_or_init(|| std::env::var("LONJA_MUTANT").ok()).as_deref() == Some(name)
+#[cfg(any(debug_assertions, feature = "mutants"))]
+mod switch {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::MUTANTS;
+
+    const NONE: usize = usize::MAX;
+    /// Nobody has looked at the environment yet.
+    const UNKNOWN: usize = NONE - 1;
+
+    /// Index of the rule that is switched off.
+    static OFF: AtomicUsize = AtomicUsize::new(UNKNOWN);
+
+    pub fn set(name: Option<&str>) {
+        let index = name.map_or(NONE, |name| {
+            let known = MUTANTS.iter().position(|known| *known == name);
+            known.unwrap_or_else(|| panic!("there is no mutant {name:?}"))
+        });
+        OFF.store(index, Ordering::Relaxed);
+    }
+
+    pub fn is_off(name: &str) -> bool {
+        let mut off = OFF.load(Ordering::Relaxed);
+        if off == UNKNOWN {
+            set(std::env::var("LONJA_MUTANT").ok().as_deref());
+            off = OFF.load(Ordering::Relaxed);
+        }
+        MUTANTS.get(off) == Some(&name)
+    }
 }
 
-/// Whether the rule called `name` is switched off.
-#[cfg(not(debug_assertions))]
+/// Whether the rule called `name`, one of [`MUTANTS`], is switched off.
+#[cfg(any(debug_assertions, feature = "mutants"))]
+#[must_use]
+pub fn mutant(name: &str) -> bool {
+    switch::is_off(name)
+}
+
+/// Whether the rule called `name`, one of [`MUTANTS`], is switched off.
+#[cfg(not(any(debug_assertions, feature = "mutants")))]
 #[inline]
 #[must_use]
 pub fn mutant(_name: &str) -> bool {
     false
+}
+
+/// Switches a rule off in this process, or all of them on.
+///
+/// # Panics
+/// When there is no such rule.
+#[cfg(any(debug_assertions, feature = "mutants"))]
+pub fn set_mutant(name: Option<&str>) {
+    switch::set(name);
+}
+
+/// Switches a rule off in this process, or all of them on.
+///
+/// # Panics
+/// When a rule is named: this build cannot switch any off.
+#[cfg(not(any(debug_assertions, feature = "mutants")))]
+pub fn set_mutant(name: Option<&str>) {
+    assert!(name.is_none(), "this build has no mutants: it needs the feature `mutants`");
 }

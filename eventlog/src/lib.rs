@@ -10,6 +10,7 @@ mod header_names;
 pub mod kafka;
 pub mod metrics;
 pub mod shared;
+pub mod simulated;
 pub mod tail;
 pub mod term;
 

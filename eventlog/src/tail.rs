@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
+use crate::fault::mutant;
 use crate::metrics::VOID_RECORDS;
 use crate::term::{Terms, Verdict, VoidReason};
 use crate::{EventLog, LogError, Partition, Record, Stored};
@@ -116,7 +117,7 @@ impl Tail {
                 continue;
             }
             if lasts.get(&stored.partition) == Some(&stored.offset) {
-                fold.last_record = identity(&stored.record);
+                fold.last_record = identity(stored.timestamp, &stored.record);
             }
             admitted.extend(fold.admit(stored));
         }
@@ -179,7 +180,8 @@ impl Fold {
     }
 
     fn verify(&mut self, stored: &Stored) -> Result<(), TailError> {
-        if stored.offset + 1 != self.next || identity(&stored.record) != self.last_record {
+        let same = identity(stored.timestamp, &stored.record) == self.last_record || mutant("checkpoint-identity");
+        if stored.offset + 1 != self.next || !same {
             return Err(TailError::Diverged {
                 partition: stored.partition,
                 next: self.next,
@@ -216,10 +218,13 @@ impl Fold {
     }
 }
 
-/// What a checkpoint remembers of a record: half of a SHA-256 over its key, headers and payload, each with its length.
+/// What a checkpoint remembers of a record: half of a SHA-256 over the log's time of it and its key, headers and payload, each
+/// with its length. The time tells a record from the same one that was sent again after the log lost it, and may stand at the
+/// same offset with another past before it.
 #[must_use]
-pub fn identity(record: &Record) -> u128 {
+pub fn identity(timestamp: Timestamp, record: &Record) -> u128 {
     let mut digest = Sha256::new();
+    digest.update(timestamp.0.to_be_bytes());
     let mut part = |bytes: &[u8]| {
         digest.update((bytes.len() as u64).to_be_bytes());
         digest.update(bytes);

@@ -7,6 +7,8 @@
 use schemas::{Envelope, Term};
 use serde::{Deserialize, Serialize};
 
+use crate::fault::mutant;
+
 /// Where a fold stands in the terms of one partition. Constant in size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Terms {
@@ -79,16 +81,17 @@ impl Terms {
     /// The rule itself, which `model/` checks.
     pub fn judge(&mut self, mark: Mark) -> Verdict {
         if mark.claim {
-            if self.current.is_some_and(|current| mark.term.number <= current.number) {
+            let stale = self.current.is_some_and(|current| mark.term.number <= current.number);
+            if stale && !mutant("reader-claims") {
                 return Verdict::Void(VoidReason::StaleClaim);
             }
             *self = Self { current: Some(mark.term), sequence: 0 };
             return Verdict::Claim;
         }
-        if self.current != Some(mark.term) {
+        if self.current != Some(mark.term) && !mutant("reader-term") {
             return Verdict::Void(VoidReason::OtherTerm);
         }
-        if mark.sequence != self.sequence + 1 {
+        if mark.sequence != self.sequence + 1 && !mutant("reader-sequence") {
             return Verdict::Void(VoidReason::OutOfSequence);
         }
         self.sequence = mark.sequence;
