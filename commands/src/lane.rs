@@ -2,23 +2,25 @@
 //! closed set of [`Event`]s; whatever takes long (restoring) happens elsewhere and reports back as an event.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use crossbeam_channel::{Receiver, Sender};
-use eventlog::{Appended, Appender, Partition, Record, Report, ReportSink};
+use eventlog::{Appended, Appender, EventLog, Partition, Record, Report, ReportSink};
 use schemas::topics::TERM_STARTED;
 use schemas::wire::log::encode_claim;
 use schemas::{Envelope, Term, Topic};
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::metrics::{STEP_DOWNS, TERMS_STARTED};
+use crate::outside::{Next, Work};
 use crate::owner::{Context, FOLD_AFTER, Failure, Owner, Reply, SteppedDown, answer};
-use crate::restore::{self, ClaimSender, Claimed, Job, Progress};
+use crate::restore::{ClaimSender, Claimed, Job, Progress, Restore};
 use crate::states::{Outcome, Store};
 use crate::{Aggregate, CommandRequest};
 
@@ -28,6 +30,8 @@ const DRAIN_MAX: Duration = Duration::from_secs(10);
 const BACK_OFF_MAX: Duration = Duration::from_secs(2);
 /// Shortest back-off.
 const BACK_OFF_MIN: Duration = Duration::from_millis(50);
+/// How often it is looked whether the log still has what was confirmed.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// A term that lasted so long was no failure.
 const SETTLED_AFTER: Duration = Duration::from_secs(5);
 /// A term's tokens: the term's number on this lane above, the sequence number below these bits.
@@ -38,9 +42,12 @@ pub(crate) enum Event<A> {
     Report(Report),
     Assigned(Vec<Partition>),
     Revoked(Vec<Partition>),
-    Restored(Progress<A>),
+    /// Said by the restore of this number.
+    Restored(u64, Progress<A>),
     Lookup(Uuid, oneshot::Sender<Known>),
     Owned(oneshot::Sender<Vec<Owned>>),
+    /// Where the log ends, and how far the owner had confirmed it when this was asked.
+    Ends(Vec<(Partition, u64, u64)>),
     Stop,
 }
 
@@ -98,15 +105,31 @@ pub(crate) struct Lane<A: Aggregate> {
     appender: Box<dyn Appender>,
     /// A producer that is warm already: a new one takes half a second to get its id.
     spare: Box<dyn Appender>,
-    places: HashMap<Partition, Place<A>>,
+    /// In the order of their numbers, so that whatever is done to all of them is done in the same order each time.
+    places: BTreeMap<Partition, Place<A>>,
     failures: HashMap<Partition, u32>,
     terms_begun: u64,
+    restores_begun: u64,
     folded_at: Instant,
+    /// When the log was last asked where it ends; `None` while the answer is awaited.
+    looked_at: Option<Instant>,
+    /// Partitions that ended before what is confirmed when last looked at.
+    short: HashSet<Partition>,
+    stopping: Option<Instant>,
 }
 
 enum Place<A: Aggregate> {
-    Restoring { cancelled: Arc<AtomicBool>, claimed: ClaimSender, claim: Option<(Term, u64)> },
-    Running { owner: Box<Owner<A>>, since: Instant },
+    /// By the restore of this number.
+    Restoring {
+        restore: u64,
+        cancelled: Arc<AtomicBool>,
+        claimed: ClaimSender,
+        claim: Option<(Term, u64)>,
+    },
+    Running {
+        owner: Box<Owner<A>>,
+        since: Instant,
+    },
 }
 
 impl<A: Aggregate> Lane<A> {
@@ -129,37 +152,16 @@ impl<A: Aggregate> Lane<A> {
             sender: sender.clone(),
             appender,
             spare,
-            places: HashMap::new(),
+            places: BTreeMap::new(),
             failures: HashMap::new(),
             terms_begun: 0,
+            restores_begun: 0,
             folded_at: Instant::now(),
+            looked_at: Some(Instant::now()),
+            short: HashSet::new(),
+            stopping: None,
         };
         Ok((lane, sender))
-    }
-
-    /// Serves until stopped and drained.
-    pub fn run(mut self) {
-        let mut stopping: Option<Instant> = None;
-        loop {
-            crossbeam_channel::select_biased! {
-                recv(self.events) -> event => match event {
-                    Ok(Event::Stop) => { stopping.get_or_insert_with(Instant::now); }
-                    Ok(event) => self.react(event),
-                    Err(_) => return,
-                },
-                recv(self.commands) -> queued => match queued {
-                    Ok(queued) => self.command(queued),
-                    Err(_) => { stopping.get_or_insert_with(Instant::now); }
-                },
-                default(FOLD_AFTER) => {}
-            }
-            if self.folded_at.elapsed() >= FOLD_AFTER / 2 {
-                self.tick();
-            }
-            if stopping.is_some_and(|since| self.is_drained() || since.elapsed() > DRAIN_MAX) {
-                return self.leave();
-            }
-        }
     }
 
     fn react(&mut self, event: Event<A>) {
@@ -167,7 +169,7 @@ impl<A: Aggregate> Lane<A> {
             Event::Report(report) => return self.report(report),
             Event::Assigned(partitions) => self.restore(partitions, Duration::ZERO),
             Event::Revoked(partitions) => partitions.iter().for_each(|partition| self.revoke(*partition)),
-            Event::Restored(progress) => self.restored(progress),
+            Event::Restored(restore, progress) => self.restored(restore, progress),
             Event::Lookup(id, reply) => {
                 let known = self.lookup(id);
                 if reply.send(known).is_err() {
@@ -179,6 +181,7 @@ impl<A: Aggregate> Lane<A> {
                     tracing::debug!("nobody waits for the owned partitions any more");
                 }
             }
+            Event::Ends(ends) => self.looked(ends),
             Event::Stop => {}
         }
         self.count();
@@ -206,7 +209,7 @@ impl<A: Aggregate> Lane<A> {
                     Ok(Appended { offset: Some(offset), .. }) => {
                         let claim = Claimed { partition, term: *term, offset };
                         if claimed.send(claim).is_err() {
-                            tracing::debug!(%partition, "the restoring thread has ended");
+                            self.step_down(partition, &SteppedDown::Abandoned);
                         }
                     }
                     Ok(_) => self.step_down(partition, &SteppedDown::Offset { offset: None, expected: 0 }),
@@ -220,23 +223,25 @@ impl<A: Aggregate> Lane<A> {
         }
     }
 
-    fn restored(&mut self, progress: Progress<A>) {
-        match progress {
-            Progress::Caught { partition, number } => self.claim(partition, number),
-            Progress::Void { partition } => self.step_down(partition, &SteppedDown::Deposed),
-            Progress::Started { partition, started } => {
-                let Some(Place::Restoring { claim: Some((term, token)), .. }) = self.places.get(&partition) else {
-                    return;
-                };
-                if *term != started.term {
-                    return;
-                }
-                tracing::debug!(%partition, term = %term, next = started.checkpoint.next, "owner started");
+    /// What the restore of another number says comes late: the partition was revoked, or given up, and is restored anew.
+    fn restored(&mut self, restore: u64, progress: Progress<A>) {
+        let (Progress::Caught { partition, .. } | Progress::Void { partition } | Progress::Started { partition, .. }) =
+            progress;
+        let claim = match self.places.get(&partition) {
+            Some(Place::Restoring { restore: latest, claim, .. }) if *latest == restore => *claim,
+            _ => return,
+        };
+        match (progress, claim) {
+            (Progress::Caught { number, .. }, _) => self.claim(partition, number),
+            (Progress::Started { started, .. }, Some((term, token))) if term == started.term => {
+                tracing::debug!(%partition, %term, next = started.checkpoint.next, "owner started");
                 ::metrics::counter!(TERMS_STARTED, "topic" => A::TOPIC.name).increment(1);
-                self.context.peers.announce(partition, *term);
-                let owner = Box::new(Owner::new(partition, started, *token));
+                self.context.peers.announce(partition, term);
+                let owner = Box::new(Owner::new(partition, started, token));
                 self.places.insert(partition, Place::Running { owner, since: Instant::now() });
             }
+            // Or it tried again after an error, and went on to its former claim.
+            (Progress::Void { .. } | Progress::Started { .. }, _) => self.step_down(partition, &SteppedDown::Deposed),
         }
     }
 
@@ -259,6 +264,8 @@ impl<A: Aggregate> Lane<A> {
     fn restore(&mut self, partitions: Vec<Partition>, delay: Duration) {
         let (claimed, receiver) = crossbeam_channel::unbounded();
         let mut jobs = Vec::new();
+        self.restores_begun += 1;
+        let restore = self.restores_begun;
         for partition in partitions {
             if matches!(self.places.get(&partition), Some(Place::Running { .. })) {
                 continue;
@@ -266,16 +273,18 @@ impl<A: Aggregate> Lane<A> {
             self.revoke(partition);
             let cancelled = Arc::new(AtomicBool::new(false));
             jobs.push(Job { partition, cancelled: Arc::clone(&cancelled) });
-            self.places.insert(partition, Place::Restoring { cancelled, claimed: claimed.clone(), claim: None });
+            self.places
+                .insert(partition, Place::Restoring { restore, cancelled, claimed: claimed.clone(), claim: None });
         }
         let (context, store, sender) = (Arc::clone(&self.context), Arc::clone(&self.store), self.sender.clone());
         let tell = move |progress| {
-            if sender.send(Event::Restored(progress)).is_err() {
+            if sender.send(Event::Restored(restore, progress)).is_err() {
                 tracing::debug!("the lane has ended");
             }
         };
-        let work = move || restore::run::<A>(&context, &store, jobs, delay, &receiver, &tell);
-        if let Err(error) = std::thread::Builder::new().name("restore".into()).spawn(work) {
+        let outside = Arc::clone(&context.outside);
+        let work = Restore::<A>::new(context, store, jobs, delay, receiver, Box::new(tell));
+        if let Err(error) = outside.run("restore".into(), Box::new(work)) {
             tracing::error!(%error, "no thread for restoring");
         }
     }
@@ -321,7 +330,7 @@ impl<A: Aggregate> Lane<A> {
             *count = if settled { 1 } else { *count + 1 };
             failures = failures.max(*count);
         }
-        self.restore(ended, back_off(failures));
+        self.restore(ended, back_off(failures, self.context.outside.random().unwrap_or(0)));
         self.count();
     }
 
@@ -363,13 +372,45 @@ impl<A: Aggregate> Lane<A> {
         }
     }
 
+    /// Asks where the log ends, beside everything else: an owner that appends nothing does not notice otherwise that the log
+    /// lost its tail, and would go on answering repeats from what it remembers.
+    fn look(&mut self) {
+        if self.looked_at.is_none_or(|at| at.elapsed() < LOOK_EVERY) {
+            return;
+        }
+        let asked: Vec<_> = self.owned().into_iter().filter_map(|o| Some((o.partition, o.running?.1))).collect();
+        let look = Look { log: Arc::clone(&self.context.log), asked, sender: self.sender.clone() };
+        self.looked_at = match self.context.outside.run("look".into(), Box::new(look)) {
+            Ok(_) => None,
+            Err(error) => {
+                tracing::error!(%error, "no thread for looking where the log ends");
+                Some(Instant::now())
+            }
+        };
+    }
+
+    /// Twice in a row, because a new leader may say for a moment that less is replicated than is.
+    fn looked(&mut self, ends: Vec<(Partition, u64, u64)>) {
+        self.looked_at = Some(Instant::now());
+        for (partition, confirmed, end) in ends {
+            if end >= confirmed {
+                self.short.remove(&partition);
+            } else if !self.short.insert(partition)
+                && matches!(self.places.get(&partition), Some(Place::Running { .. }))
+            {
+                self.short.remove(&partition);
+                self.step_down(partition, &SteppedDown::Lost { end, confirmed });
+            }
+        }
+    }
+
     fn is_drained(&self) -> bool {
         let drained = |place: &Place<A>| matches!(place, Place::Running { owner, .. } if owner.is_drained());
         self.commands.is_empty()
             && self.places.values().all(|place| drained(place) || matches!(place, Place::Restoring { .. }))
     }
 
-    fn leave(mut self) {
+    fn leave(&mut self) {
         let partitions: Vec<_> = self.places.keys().copied().collect();
         partitions.into_iter().for_each(|partition| self.revoke(partition));
         self.count();
@@ -402,6 +443,57 @@ impl<A: Aggregate> Lane<A> {
     }
 }
 
+/// Serves until stopped and drained.
+impl<A: Aggregate> Work for Lane<A> {
+    fn step(&mut self, patience: Duration) -> Next {
+        crossbeam_channel::select_biased! {
+            recv(self.events) -> event => match event {
+                Ok(Event::Stop) => { self.stopping.get_or_insert_with(Instant::now); }
+                Ok(event) => self.react(event),
+                Err(_) => return Next::Done,
+            },
+            recv(self.commands) -> queued => match queued {
+                Ok(queued) => self.command(queued),
+                Err(_) => { self.stopping.get_or_insert_with(Instant::now); }
+            },
+            default(patience.min(FOLD_AFTER)) => {}
+        }
+        if self.folded_at.elapsed() >= FOLD_AFTER / 2 {
+            self.tick();
+            self.look();
+        }
+        if self.stopping.is_some_and(|since| self.is_drained() || since.elapsed() > DRAIN_MAX) {
+            self.leave();
+            return Next::Done;
+        }
+        Next::Now
+    }
+}
+
+/// Asks the log, which may take its time.
+struct Look<A> {
+    log: Arc<dyn EventLog>,
+    asked: Vec<(Partition, u64)>,
+    sender: Sender<Event<A>>,
+}
+
+impl<A: Aggregate> Work for Look<A> {
+    fn step(&mut self, _: Duration) -> Next {
+        let ask = |&(partition, confirmed): &(Partition, u64)| match self.log.end(partition) {
+            Ok(end) => Some((partition, confirmed, end)),
+            Err(error) => {
+                tracing::debug!(error = &error as &dyn std::error::Error, %partition, "the log does not say its end");
+                None
+            }
+        };
+        let ends = self.asked.iter().filter_map(ask).collect();
+        if self.sender.send(Event::Ends(ends)).is_err() {
+            tracing::debug!("the lane has ended");
+        }
+        Next::Done
+    }
+}
+
 fn sink<A: Aggregate>(sender: &Sender<Event<A>>) -> ReportSink {
     let sender = sender.clone();
     Arc::new(move |report| {
@@ -419,16 +511,15 @@ fn claim_record<A: Aggregate>(
     node: &str,
 ) -> Result<(Term, Record), SteppedDown> {
     let refused = |detail: String| SteppedDown::Append { detail, fatal: false };
-    let mut nonce = [0; 16];
-    getrandom::fill(&mut nonce).map_err(|error| refused(format!("no random numbers: {error}")))?;
-    let term = Term { number, nonce: u128::from_be_bytes(nonce) };
+    let random = || context.outside.random().map_err(|error| refused(format!("no random numbers: {error}")));
+    let term = Term { number, nonce: random()? };
     let payload = encode_claim(&context.codec, A::TOPIC, term, node).map_err(|error| refused(error.to_string()))?;
-    let id = Uuid::new_v4();
+    let id = uuid::Builder::from_random_bytes(random()?.to_be_bytes()).into_uuid();
     let envelope = Envelope {
         id,
         record_type: Cow::Borrowed(TERM_STARTED.name),
         subject: format!("{}/{}", A::TOPIC.aggregate, partition.number),
-        time: (context.now)(),
+        time: context.outside.now(),
         term,
         sequence: 0,
         version: 0,
@@ -442,8 +533,7 @@ fn claim_record<A: Aggregate>(
 }
 
 /// Doubles with each failure, and varies by half so that two claimants do not meet again.
-fn back_off(failures: u32) -> Duration {
+fn back_off(failures: u32, random: u128) -> Duration {
     let doubled = BACK_OFF_MIN.saturating_mul(1 << failures.min(10)).min(BACK_OFF_MAX);
-    let jitter = getrandom::u32().unwrap_or(0);
-    doubled.mul_f64(0.5 + 0.5 * f64::from(jitter) / f64::from(u32::MAX))
+    doubled.mul_f64(0.5 + 0.5 * f64::from(random as u32) / f64::from(u32::MAX))
 }

@@ -10,6 +10,7 @@ mod lane;
 pub mod ledger;
 pub mod metrics;
 pub mod node;
+pub mod outside;
 mod owner;
 pub mod peers;
 mod restore;
@@ -28,6 +29,7 @@ use uuid::Uuid;
 
 pub use lane::Owned;
 pub use node::{Commands, Local, Lookups, Options};
+pub use outside::Outside;
 pub use peers::{Peers, Trouble};
 pub use router::Router;
 

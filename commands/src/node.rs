@@ -4,10 +4,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use crossbeam_channel::Sender;
-use domain::Timestamp;
 use eventlog::{Assignment, EventLog, LogError, Membership, Partition};
 use schemas::wire::log::decode_refusal;
 use schemas::{Codec, CodecError, Topic, topics};
@@ -17,6 +15,7 @@ use uuid::Uuid;
 
 use crate::lane::{Event, Known, Lane, Owned};
 use crate::ledger::Ledger;
+use crate::outside::{Outside, System};
 use crate::owner::Context;
 use crate::peers::{Answer, Boxed, Forwarded, Peers, Trouble};
 use crate::router::{self, Router, Way};
@@ -74,9 +73,22 @@ impl Commands {
         options: Options,
     ) -> Result<Self, StartError> {
         let store = Store::open(&options.state_dir)?;
-        let context = Arc::new(Context { log, codec, now, peers: Arc::clone(&peers) });
+        Ok(Self::on(log, codec, peers, Arc::new(System), store, options))
+    }
+
+    /// The same with a state store and an outside world of the caller's; `options.state_dir` is not looked at.
+    #[must_use]
+    pub fn on(
+        log: Arc<dyn EventLog>,
+        codec: Arc<Codec>,
+        peers: Arc<dyn Peers>,
+        outside: Arc<dyn Outside>,
+        store: Arc<Store>,
+        options: Options,
+    ) -> Self {
+        let context = Arc::new(Context { log, codec, outside, peers: Arc::clone(&peers) });
         let (lanes, threads) = (Vec::new(), Vec::new());
-        Ok(Self { context, store, ledger: Arc::default(), options, peers, lanes, threads, membership: None })
+        Self { context, store, ledger: Arc::default(), options, peers, lanes, threads, membership: None }
     }
 
     /// Starts the lanes of an aggregate type.
@@ -93,7 +105,7 @@ impl Commands {
             let codec = Arc::clone(&self.context.codec);
             self.lanes.push(Arc::new(Handle { number, events, way: way.clone(), codec }));
             let name = format!("{}-lane-{number}", A::TOPIC.aggregate);
-            self.threads.push(std::thread::Builder::new().name(name).spawn(move || lane.run())?);
+            self.threads.extend(self.context.outside.run(name, Box::new(lane))?);
             lanes.push(way);
         }
         let (ledger, codec) = (Arc::clone(&self.ledger), Arc::clone(&self.context.codec));
@@ -329,10 +341,4 @@ impl<A: Aggregate> LaneHandle for Handle<A> {
     fn stop(&self) {
         self.tell(Event::Stop);
     }
-}
-
-/// The node's clock. A decision that depends on time says in its event which time it was.
-fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }

@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use domain::Timestamp;
@@ -16,10 +16,12 @@ use eventlog::tail::identity;
 use eventlog::{Admitted, Appended, Appender, Checkpoint, EventLog, Partition, Record, Report, Tail, Terms};
 use schemas::{Codec, CodecError, Envelope, Term};
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::decide::decide;
 use crate::metrics::{APPEND_SECONDS, UNHEARD_ANSWERS};
+use crate::outside::Outside;
 use crate::peers::Peers;
 use crate::states::{Outcome, States, StoreError};
 use crate::working_set::{Held, WorkingSet};
@@ -61,6 +63,10 @@ pub(crate) enum SteppedDown {
     Offset { offset: Option<u64>, expected: u64 },
     #[error("a newer claim deposed this owner")]
     Deposed,
+    #[error("the log ends at {end}, {confirmed} was confirmed: it lost its tail")]
+    Lost { end: u64, confirmed: u64 },
+    #[error("nobody waits for the claim any more")]
+    Abandoned,
     #[error("the records between could not be read: {0}")]
     CatchUp(String),
     #[error("the state store failed")]
@@ -78,7 +84,7 @@ pub(crate) struct Started<A> {
 pub(crate) struct Context {
     pub log: Arc<dyn EventLog>,
     pub codec: Arc<Codec>,
-    pub now: fn() -> Timestamp,
+    pub outside: Arc<dyn Outside>,
     pub peers: Arc<dyn Peers>,
 }
 
@@ -141,7 +147,7 @@ impl<A: Aggregate> Owner<A> {
         }
         let key = Bytes::copy_from_slice(request.key.as_bytes());
         let mut held = self.memory.take(&key)?;
-        let now = (context.now)();
+        let now = context.outside.now();
         let decided = match &held.slot.parked {
             Some(reason) => Err(Failure::Parked(reason.clone())),
             None => decide(&context.codec, request, &held.slot, now).map_err(|error| unreadable(&error)),
@@ -154,6 +160,13 @@ impl<A: Aggregate> Owner<A> {
                 return Ok(());
             }
         };
+        if mutant("no-record") && !matches!(decision, Decision::Accepted(_)) {
+            let position = Position { partition: self.partition, offset: self.confirmed.next.saturating_sub(1) };
+            let version = held.slot.version;
+            self.memory.put(key, held);
+            answer::<A>(reply, Ok(Decided { position, version, replayed: false, decision }));
+            return Ok(());
+        }
         if let Decision::Accepted(event) = &decision {
             held.slot.state = std::mem::take(&mut held.slot.state).evolve(event);
             held.slot.version += 1;
@@ -177,6 +190,9 @@ impl<A: Aggregate> Owner<A> {
             return Ok(Some(reply));
         }
         if let Some(sequence) = self.pending_ids.get(&id) {
+            if mutant("repeat-waits") {
+                return Ok(self.answer_unconfirmed(*sequence, reply));
+            }
             let oldest = self.pending.front().map_or(0, |pending| pending.sequence);
             let at = usize::try_from(sequence - oldest).unwrap_or(usize::MAX);
             match self.pending.get_mut(at) {
@@ -194,6 +210,18 @@ impl<A: Aggregate> Owner<A> {
         };
         answer::<A>(reply, again);
         Ok(None)
+    }
+
+    /// What no owner may do, for the mutant.
+    fn answer_unconfirmed(&self, sequence: u64, reply: Reply<A>) -> Option<Reply<A>> {
+        let ahead = self.pending.iter().position(|pending| pending.sequence == sequence);
+        let Some((pending, ahead)) = ahead.and_then(|at| Some((self.pending.get(at)?, at as u64))) else {
+            return Some(reply);
+        };
+        let position = Position { partition: self.partition, offset: self.confirmed.next + ahead };
+        let (version, decision) = (pending.envelope.version, pending.decision.clone());
+        answer::<A>(reply, Ok(Decided { position, version, replayed: true, decision }));
+        None
     }
 
     fn envelope(&self, request: &CommandRequest<A>, record: &'static str, version: u64, now: Timestamp) -> Envelope {
@@ -248,12 +276,12 @@ impl<A: Aggregate> Owner<A> {
         let appended =
             report.outcome.map_err(|error| SteppedDown::Append { detail: error.detail, fatal: error.fatal })?;
         let oldest = self.pending.front().map(|pending| self.first_token + pending.sequence);
-        if oldest != Some(report.token) {
+        if oldest != Some(report.token) && !mutant("confirm-order") {
             return Err(SteppedDown::OutOfOrder { token: report.token, oldest });
         }
         crash_point("after-append");
         match appended.offset {
-            Some(offset) if offset == self.confirmed.next => self.settle(offset, appended),
+            Some(offset) if offset == self.confirmed.next || mutant("confirm-offset") => self.settle(offset, appended),
             Some(offset) if offset > self.confirmed.next => {
                 self.catch_up(context, offset)?;
                 self.settle(offset, appended);
@@ -330,7 +358,8 @@ impl<A: Aggregate> Owner<A> {
 
     /// The checkpoint of everything confirmed; the digest of its last record is worked out only here.
     fn checkpoint(&self) -> Checkpoint {
-        let last_record = self.memory.last().map_or(self.confirmed.last_record, |last| identity(&last.record));
+        let last_record =
+            self.memory.last().map_or(self.confirmed.last_record, |last| identity(last.timestamp, &last.record));
         Checkpoint { last_record, ..self.confirmed }
     }
 

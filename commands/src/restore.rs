@@ -8,11 +8,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, TryRecvError};
-use eventlog::{Admitted, Partition, Tail, TailError};
+use eventlog::fault::mutant;
+use eventlog::{Admitted, Checkpoint, Partition, Tail, TailError, Terms};
 use schemas::Term;
+use tokio::time::Instant;
 
 use crate::Aggregate;
 use crate::metrics::STATE_WIPES;
+use crate::outside::{Next, Work};
 use crate::owner::{Context, Started};
 use crate::states::{States, Store, StoreError};
 
@@ -20,6 +23,8 @@ use crate::states::{States, Store, StoreError};
 const BATCH_MAX: usize = 4_096;
 /// How long one poll waits for records.
 const POLL_WAIT: Duration = Duration::from_millis(20);
+/// How often a restore that waits for records looks whether the log still has them.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How long to wait before trying again after the log or the store failed, or while another thread still holds the lease.
 const RETRY_AFTER: Duration = Duration::from_millis(200);
 
@@ -54,41 +59,90 @@ struct Restoring<A> {
     end: u64,
     caught: bool,
     claim: Option<Claimed>,
+    /// When the log was last asked where it ends.
+    looked: Instant,
 }
 
 impl<A> Restoring<A> {
     fn new(cancelled: Arc<AtomicBool>, states: States<A>) -> Self {
-        Self { states, cancelled, end: 0, caught: false, claim: None }
+        Self { states, cancelled, end: 0, caught: false, claim: None, looked: Instant::now() }
     }
 }
 
-/// Restores `jobs` after `delay` and reports to the lane; returns when each is started, void or cancelled.
-pub(crate) fn run<A: Aggregate>(
-    context: &Context,
-    store: &Arc<Store>,
-    jobs: Vec<Job>,
-    delay: Duration,
-    claimed: &Receiver<Claimed>,
-    tell: &dyn Fn(Progress<A>),
-) {
-    std::thread::sleep(delay);
-    let mut left = jobs;
-    while !left.is_empty() {
-        left.retain(|job| !job.cancelled.load(Ordering::Relaxed));
-        let (leased, waiting) = lease::<A>(store, left);
-        left = waiting;
+/// Restores partitions and reports to the lane, until each is started, void or cancelled.
+pub(crate) struct Restore<A: Aggregate> {
+    context: Arc<Context>,
+    store: Arc<Store>,
+    /// Those that are not under way.
+    left: Vec<Job>,
+    /// Before it begins.
+    delay: Option<Duration>,
+    claimed: Receiver<Claimed>,
+    tell: Box<dyn Fn(Progress<A>) + Send>,
+    under_way: Option<(Tail, BTreeMap<Partition, Restoring<A>>)>,
+}
+
+impl<A: Aggregate> Restore<A> {
+    pub fn new(
+        context: Arc<Context>,
+        store: Arc<Store>,
+        jobs: Vec<Job>,
+        delay: Duration,
+        claimed: Receiver<Claimed>,
+        tell: Box<dyn Fn(Progress<A>) + Send>,
+    ) -> Self {
+        Self { context, store, left: jobs, delay: Some(delay), claimed, tell, under_way: None }
+    }
+
+    /// Opens those that are wanted and whose store is free.
+    fn begin(&mut self) {
+        self.left.retain(|job| !job.cancelled.load(Ordering::Relaxed));
+        let (leased, waiting) = lease::<A>(&self.store, std::mem::take(&mut self.left));
+        self.left = waiting;
         let mut restoring: BTreeMap<_, _> =
             leased.into_iter().map(|(job, states)| (job.partition, Restoring::new(job.cancelled, states))).collect();
-        if let Err(error) = attempt(context, &mut restoring, claimed, tell) {
-            tracing::warn!(error = &error as &dyn std::error::Error, "restoring failed; trying again");
-            left.extend(
-                restoring.into_iter().map(|(partition, Restoring { cancelled, .. })| Job { partition, cancelled }),
-            );
-        }
-        if left.is_empty() {
+        if restoring.is_empty() {
             return;
         }
-        std::thread::sleep(RETRY_AFTER);
+        match open(&self.context, &mut restoring) {
+            Ok(tail) => self.under_way = Some((tail, restoring)),
+            Err(error) => self.failed(&error, restoring),
+        }
+    }
+
+    fn failed(&mut self, error: &RestoreError, restoring: BTreeMap<Partition, Restoring<A>>) {
+        tracing::warn!(error = error as &dyn std::error::Error, "restoring failed; trying again");
+        self.left
+            .extend(restoring.into_iter().map(|(partition, Restoring { cancelled, .. })| Job { partition, cancelled }));
+    }
+
+    fn pause(&self) -> Next {
+        if self.left.is_empty() { Next::Done } else { Next::After(RETRY_AFTER) }
+    }
+}
+
+impl<A: Aggregate> Work for Restore<A> {
+    fn step(&mut self, patience: Duration) -> Next {
+        if let Some(delay) = self.delay.take() {
+            return Next::After(delay);
+        }
+        let Some((mut tail, mut restoring)) = self.under_way.take() else {
+            self.begin();
+            return if self.under_way.is_some() { Next::Now } else { self.pause() };
+        };
+        restoring.retain(|_, partition| !partition.cancelled.load(Ordering::Relaxed));
+        if restoring.is_empty() {
+            return self.pause();
+        }
+        let wait = POLL_WAIT.min(patience);
+        match step(&self.context, &mut tail, &mut restoring, wait, &self.claimed, &*self.tell) {
+            Ok(()) => self.under_way = Some((tail, restoring)),
+            Err(error) => {
+                self.failed(&error, restoring);
+                return self.pause();
+            }
+        }
+        Next::Now
     }
 }
 
@@ -110,22 +164,10 @@ enum RestoreError {
     Tail(#[from] TailError),
     #[error("the log's end cannot be had")]
     Log(#[from] eventlog::LogError),
+    #[error("{0} lost its tail meanwhile")]
+    Lost(Partition),
     #[error(transparent)]
     Store(#[from] StoreError),
-}
-
-fn attempt<A: Aggregate>(
-    context: &Context,
-    restoring: &mut BTreeMap<Partition, Restoring<A>>,
-    claimed: &Receiver<Claimed>,
-    tell: &dyn Fn(Progress<A>),
-) -> Result<(), RestoreError> {
-    let mut tail = open(context, restoring)?;
-    while !restoring.is_empty() {
-        restoring.retain(|_, partition| !partition.cancelled.load(Ordering::Relaxed));
-        step(context, &mut tail, restoring, claimed, tell)?;
-    }
-    Ok(())
 }
 
 fn open<A: Aggregate>(
@@ -166,10 +208,11 @@ fn step<A: Aggregate>(
     context: &Context,
     tail: &mut Tail,
     restoring: &mut BTreeMap<Partition, Restoring<A>>,
+    wait: Duration,
     claimed: &Receiver<Claimed>,
     tell: &dyn Fn(Progress<A>),
 ) -> Result<(), RestoreError> {
-    let admitted = match tail.poll(BATCH_MAX, POLL_WAIT) {
+    let admitted = match tail.poll(BATCH_MAX, wait) {
         Ok(admitted) => admitted,
         Err(error) => return Err(wipe_if_diverged(error, restoring)?),
     };
@@ -192,11 +235,20 @@ fn step<A: Aggregate>(
     let mut done = Vec::new();
     for (partition, restoring) in restoring.iter_mut() {
         let next = tail.next(*partition);
+        if restoring.looked.elapsed() >= LOOK_EVERY {
+            restoring.looked = Instant::now();
+            let awaited = restoring.claim.as_ref().map_or(restoring.end, |claim| claim.offset + 1);
+            // It lost its tail, and what is awaited with it: this never comes.
+            if awaited > next && context.log.end(*partition)? < awaited {
+                return Err(RestoreError::Lost(*partition));
+            }
+        }
         if !restoring.caught && next >= restoring.end {
             restoring.caught = true;
             tell(Progress::Caught { partition: *partition, number: tail.terms(*partition).next_number() });
         }
-        if restoring.claim.as_ref().is_some_and(|claim| next > claim.offset) {
+        let folded = |claim: &Claimed| next > claim.offset || mutant("restore-to-claim");
+        if restoring.claim.as_ref().is_some_and(folded) {
             done.push(*partition);
         }
     }
@@ -232,6 +284,14 @@ fn fold<A: Aggregate>(
 fn finish<A: Aggregate>(tail: &Tail, partition: Partition, restoring: Restoring<A>, tell: &dyn Fn(Progress<A>)) {
     let terms = tail.terms(partition);
     let ours = restoring.claim.as_ref().map(|claim| claim.term);
+    if mutant("restore-to-claim")
+        && let (Some(claim), Some(checkpoint)) = (&restoring.claim, tail.checkpoint(partition))
+    {
+        let terms = Terms { current: ours, sequence: 0 };
+        let checkpoint = Checkpoint { next: claim.offset + 1, terms, ..checkpoint };
+        let started = Started { states: restoring.states, checkpoint, term: claim.term };
+        return tell(Progress::Started { partition, started });
+    }
     match tail.checkpoint(partition) {
         Some(checkpoint) if terms.current == ours && terms.sequence == 0 => {
             if let Some(term) = ours {

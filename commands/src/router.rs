@@ -111,6 +111,7 @@ impl<A: Aggregate> Router<A> {
         };
         let command = Forwarded::of(request).map_err(|error| failed(&error))?;
         let answer = tokio::select! {
+            biased;
             answer = self.peers.forward(address, command, deadline) => answer?,
             () = self.peers.moved(partition, address) => return Err(Trouble::Unknown),
         };

@@ -15,35 +15,28 @@ use std::time::Duration;
 use bytes::Bytes;
 use domain::Timestamp;
 use eventlog::{Admitted, Checkpoint, Partition};
-use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch as Batch, Slice};
 use parking_lot::Mutex;
 use schemas::topics::{COMMAND_REFUSED, COMMAND_UNCHANGED};
 use schemas::{Codec, CodecError};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::known::Known;
 use crate::metrics::AGGREGATES_PARKED;
 use crate::peers::decision;
 use crate::{Aggregate, Decided, Position};
+
+mod tables;
+
+use tables::{Batch, Table, Tables};
 
 /// How long the outcome of a command is remembered, in log time: what clients are promised.
 pub const OUTCOME_HORIZON: Duration = Duration::from_hours(24);
 /// The outcomes of how many former folds one fold removes at most, so that no fold is long.
 const EXPIRED_PER_FOLD_MAX: usize = 4;
-/// Of each keyspace. fjall's own 64 MiB costs more memory, and 0.5 to 3 % more CPU per command: its walks are longer.
-const MEMTABLE_BYTES_MAX: u64 = 8 << 20;
 
 /// The store of one node.
 pub struct Store {
-    db: Database,
-    states: Keyspace,
-    outcomes: Keyspace,
-    /// The command ids of each fold, by log time of its last record and that one's id.
-    ages: Keyspace,
-    checkpoints: Keyspace,
-    /// Of `states` and `outcomes`.
-    known: Known,
+    tables: Tables,
     leased: Mutex<HashSet<Partition>>,
 }
 
@@ -158,19 +151,19 @@ impl Store {
     /// # Errors
     /// When the disk fails or another process has it open.
     pub fn open(dir: &Path) -> Result<Arc<Self>, StoreError> {
-        let db = Database::builder(dir).open()?;
-        let options = || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES_MAX);
-        let keyspace = |name| db.keyspace(name, options);
-        let (states, outcomes) = (keyspace("states")?, keyspace("outcomes")?);
-        Ok(Arc::new(Self {
-            known: Known::of(vec![states.clone(), outcomes.clone()])?,
-            states,
-            outcomes,
-            ages: keyspace("ages")?,
-            checkpoints: keyspace("checkpoints")?,
-            leased: Mutex::default(),
-            db,
-        }))
+        Ok(Arc::new(Self { tables: Tables::open(dir)?, leased: Mutex::default() }))
+    }
+
+    /// An empty store in memory, for a simulation: it ends with the last who holds it.
+    #[must_use]
+    pub fn in_memory() -> Arc<Self> {
+        Arc::new(Self { tables: Tables::in_memory(), leased: Mutex::default() })
+    }
+
+    /// Another store in memory with what this one in memory has now: what a crash leaves.
+    #[must_use]
+    pub fn left_behind(&self) -> Arc<Self> {
+        Arc::new(Self { tables: self.tables.copy(), leased: Mutex::default() })
     }
 
     /// What became of the command, as far as it is folded here.
@@ -178,12 +171,8 @@ impl Store {
     /// # Errors
     /// When the disk fails.
     pub fn outcome(&self, command_id: Uuid) -> Result<Option<Outcome>, StoreError> {
-        let Some(bytes) = self.get(&self.outcomes, command_id.as_bytes())? else { return Ok(None) };
+        let Some(bytes) = self.tables.get(Table::Outcomes, command_id.as_bytes())? else { return Ok(None) };
         Ok(Some(postcard::from_bytes(&bytes)?))
-    }
-
-    fn get(&self, keyspace: &Keyspace, key: &[u8]) -> Result<Option<Slice>, fjall::Error> {
-        if self.known.may_have(key) { keyspace.get(key) } else { Ok(None) }
     }
 
     /// The right to fold one partition, unless somebody has it.
@@ -209,14 +198,16 @@ impl<A> Drop for States<A> {
 impl<A: Aggregate> States<A> {
     /// How far this partition is folded, by today's fold.
     pub fn checkpoint(&self) -> Result<Option<Checkpoint>, StoreError> {
-        let Some(bytes) = self.store.checkpoints.get(self.partition.to_string())? else { return Ok(None) };
+        let Some(bytes) = self.store.tables.get(Table::Checkpoints, self.partition.to_string().as_bytes())? else {
+            return Ok(None);
+        };
         let (state_version, checkpoint): (u32, Checkpoint) = postcard::from_bytes(&bytes)?;
         Ok((state_version == A::STATE_VERSION).then_some(checkpoint))
     }
 
     /// The state of one aggregate.
     pub fn load(&self, key: &[u8]) -> Result<Slot<A>, StoreError> {
-        match self.store.get(&self.store.states, &self.state_key(key))? {
+        match self.store.tables.get(Table::States, &self.state_key(key))? {
             Some(bytes) => Ok(postcard::from_bytes(&bytes)?),
             None => Ok(Slot::default()),
         }
@@ -239,12 +230,12 @@ impl<A: Aggregate> States<A> {
     where
         A: 's,
     {
-        let store = &self.store;
-        let mut batch = store.db.batch();
+        let tables = &self.store.tables;
+        let mut batch = tables.batch();
         let mut slots: HashMap<&Bytes, Cow<'s, Slot<A>>> = HashMap::with_capacity(records.len());
         for record in records {
-            store.known.insert(record.envelope.id.as_bytes());
-            batch.insert(&store.outcomes, record.envelope.id.as_bytes(), postcard::to_stdvec(&Outcome::of(record))?);
+            let id = *record.envelope.id.as_bytes();
+            tables.insert(&mut batch, Table::Outcomes, id, postcard::to_stdvec(&Outcome::of(record))?);
             if is_event(&record.envelope.record_type) {
                 let key = &record.record.key;
                 match slots.entry(key) {
@@ -258,46 +249,49 @@ impl<A: Aggregate> States<A> {
             }
         }
         for (key, slot) in &slots {
-            let key = self.state_key(key);
-            store.known.insert(&key);
-            batch.insert(&store.states, key, postcard::to_stdvec(slot.as_ref())?);
+            tables.insert(&mut batch, Table::States, self.state_key(key), postcard::to_stdvec(slot.as_ref())?);
         }
         if let Some(last) = records.last() {
             let ids: Vec<u8> = records.iter().flat_map(|record| *record.envelope.id.as_bytes()).collect();
-            batch.insert(&store.ages, age_key(last.timestamp, last.envelope.id), ids);
+            tables.insert(&mut batch, Table::Ages, age_key(last.timestamp, last.envelope.id), ids);
             self.expire(&mut batch, last.timestamp)?;
         }
         let value = postcard::to_stdvec(&(A::STATE_VERSION, checkpoint))?;
-        batch.insert(&store.checkpoints, self.partition.to_string(), value);
-        Ok(batch.commit()?)
+        tables.insert(&mut batch, Table::Checkpoints, self.partition.to_string(), value);
+        Ok(tables.commit(batch)?)
     }
 
     /// Forgets the partition, so that it is folded from the start again.
     pub fn wipe(&self) -> Result<(), StoreError> {
-        let store = &self.store;
-        let mut batch = store.db.batch();
-        batch.remove(&store.checkpoints, self.partition.to_string());
-        for entry in store.states.prefix(self.state_key(&[])) {
-            batch.remove(&store.states, entry.key()?);
+        let tables = &self.store.tables;
+        let mut batch = tables.batch();
+        tables.remove(&mut batch, Table::Checkpoints, self.partition.to_string());
+        // Partitions are text and end before a slash: the next text after all that begin with it ends with a '0'.
+        let (from, mut until) = (self.state_key(&[]), self.state_key(&[]));
+        until.pop();
+        until.push(b'/' + 1);
+        for entry in tables.range(Table::States, &from, Some(&until)) {
+            tables.remove(&mut batch, Table::States, entry?.0);
         }
-        for entry in store.outcomes.iter() {
-            let (id, bytes) = entry.into_inner()?;
+        for entry in tables.range(Table::Outcomes, &[], None) {
+            let (id, bytes) = entry?;
             let outcome: Outcome = postcard::from_bytes(&bytes)?;
             if outcome.topic == self.partition.topic.name && outcome.partition == self.partition.number {
-                batch.remove(&store.outcomes, id);
+                tables.remove(&mut batch, Table::Outcomes, id);
             }
         }
-        Ok(batch.commit()?)
+        Ok(tables.commit(batch)?)
     }
 
     fn expire(&self, batch: &mut Batch, now: Timestamp) -> Result<(), StoreError> {
         let horizon = i64::try_from(OUTCOME_HORIZON.as_millis()).unwrap_or(i64::MAX);
         let oldest = age_key(Timestamp(now.0.saturating_sub(horizon)), Uuid::nil());
-        for entry in self.store.ages.range(..oldest).take(EXPIRED_PER_FOLD_MAX) {
-            let (key, ids) = entry.into_inner()?;
+        let tables = &self.store.tables;
+        for entry in tables.range(Table::Ages, &[], Some(&oldest)).take(EXPIRED_PER_FOLD_MAX) {
+            let (key, ids) = entry?;
             let (ids, _) = ids.as_chunks::<16>();
-            ids.iter().for_each(|id| batch.remove(&self.store.outcomes, id));
-            batch.remove(&self.store.ages, key);
+            ids.iter().for_each(|id| tables.remove(batch, Table::Outcomes, *id));
+            tables.remove(batch, Table::Ages, key);
         }
         Ok(())
     }

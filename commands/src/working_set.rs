@@ -3,12 +3,12 @@
 
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
-use std::time::Instant;
 
 use bytes::Bytes;
 use eventlog::{Admitted, Checkpoint};
 use lru::LruCache;
 use schemas::Codec;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::Aggregate;
