@@ -28,6 +28,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use self::backoff::Backoff;
+pub use self::backoff::Chance;
 use self::reader::{Batch, Delivery, Reader};
 use crate::fold;
 use crate::metrics::{BATCH_SECONDS, EVENT_AGE_SECONDS, EVENTS, NEXT_OFFSET, STOPPED, STORE_ERRORS};
@@ -60,6 +61,9 @@ pub struct Context {
 pub struct Projector<V: View, S: Store<V>> {
     context: Context,
     store: S,
+    chance: Chance,
+    /// The log is read in a task, not on a thread.
+    in_a_task: bool,
     view: std::marker::PhantomData<fn() -> V>,
 }
 
@@ -75,7 +79,13 @@ impl<V: View, S: Store<V>> Projector<V, S> {
     /// A projector of `V` into `store`.
     pub fn new(context: Context, store: S) -> Self {
         context.progress.register(V::NAME, &V::partitions());
-        Self { context, store, view: std::marker::PhantomData }
+        Self { context, store, chance: backoff::system(), in_a_task: false, view: std::marker::PhantomData }
+    }
+
+    /// Reads in a task, of a log that keeps nobody waiting, and with the caller's chance: for a simulation on one thread.
+    #[must_use]
+    pub fn simulated(self, chance: Chance) -> Self {
+        Self { chance, in_a_task: true, ..self }
     }
 
     /// Runs it as a task. A panic in it is a stop that says so.
@@ -91,7 +101,7 @@ impl<V: View, S: Store<V>> Projector<V, S> {
     /// Runs until it is told to shut down, or cannot go on without help.
     pub async fn run(self) {
         ::metrics::gauge!(STOPPED, "view" => V::NAME).set(0.0);
-        let mut backoff = Backoff::default();
+        let mut backoff = Backoff::new(&self.chance);
         loop {
             match self.round().await {
                 End::Shutdown => return,
@@ -114,7 +124,13 @@ impl<V: View, S: Store<V>> Projector<V, S> {
             |partition| checkpoints.get(&partition).map_or(0, |checkpoint: &eventlog::Checkpoint| checkpoint.next);
         self.context.progress.restore(V::NAME, V::partitions().into_iter().map(|p| (p, next(p))));
         let (out, deliveries) = mpsc::channel(reader::DEPTH);
-        let reader = match self.start_reader(checkpoints, out) {
+        let reader = self.reader(checkpoints);
+        if self.in_a_task {
+            let (_, end) = tokio::join!(reader.run_in_a_task(out), self.write(deliveries));
+            return end;
+        }
+        let thread = thread::Builder::new().name(format!("project-{}", V::NAME));
+        let reader = match thread.spawn(move || reader.run(&out)) {
             Ok(reader) => reader,
             Err(error) => return End::Stop(format!("starting a thread failed: {error}")),
         };
@@ -125,19 +141,15 @@ impl<V: View, S: Store<V>> Projector<V, S> {
         }
     }
 
-    fn start_reader(
-        &self,
-        checkpoints: Checkpoints,
-        out: mpsc::Sender<Delivery<V>>,
-    ) -> std::io::Result<thread::JoinHandle<()>> {
+    fn reader(&self, at: Checkpoints) -> Reader<V> {
         let Context { log, codec, progress, batch_events, .. } = self.context.clone();
-        let reader = Reader { log, codec, progress, batch_events, at: checkpoints, out };
-        thread::Builder::new().name(format!("project-{}", V::NAME)).spawn(move || reader.run())
+        Reader { log, codec, progress, batch_events, at, chance: Arc::clone(&self.chance), tail: None, view: self.view }
     }
 
     async fn write(&self, mut deliveries: mpsc::Receiver<Delivery<V>>) -> End {
         loop {
             let delivery = tokio::select! {
+                biased;
                 () = self.context.shutdown.cancelled() => return End::Shutdown,
                 delivery = deliveries.recv() => delivery,
             };
@@ -177,7 +189,7 @@ impl<V: View, S: Store<V>> Projector<V, S> {
 
     /// Until it succeeds, or something else than a store that does not answer ends it.
     async fn retry<T, F: Future<Output = Result<T, StoreError>>>(&self, operation: impl Fn() -> F) -> Result<T, End> {
-        let mut backoff = Backoff::default();
+        let mut backoff = Backoff::new(&self.chance);
         loop {
             let limited = timeout(Duration::from_secs(STORE_SECONDS), operation());
             let late = StoreError::Timeout { doing: "an operation of the store", seconds: STORE_SECONDS };
@@ -190,6 +202,7 @@ impl<V: View, S: Store<V>> Projector<V, S> {
                 }
             }
             tokio::select! {
+                biased;
                 () = self.context.shutdown.cancelled() => return Err(End::Shutdown),
                 () = sleep(backoff.pause()) => {}
             }

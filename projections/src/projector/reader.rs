@@ -1,5 +1,6 @@
 //! The reading half of a projector: a thread that polls and decodes while the other half waits for the store.
 
+use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use eventlog::{Admitted, Checkpoint, EventLog, LogError, Partition, Tail, TailEr
 use schemas::{Codec, CodecError};
 use tokio::sync::mpsc;
 
-use super::backoff::Backoff;
+use super::backoff::{Backoff, Chance};
 use super::trace;
 use crate::progress::Progress;
 use crate::store::{Checkpoints, Move};
@@ -51,13 +52,22 @@ pub(super) struct Reader<V: View> {
     pub(super) progress: Progress,
     pub(super) batch_events: usize,
     pub(super) at: Checkpoints,
-    pub(super) out: mpsc::Sender<Delivery<V>>,
+    pub(super) chance: Chance,
+    /// Open, and how many records to ask for next.
+    pub(super) tail: Option<(Tail, usize)>,
+    pub(super) view: PhantomData<fn() -> V>,
+}
+
+/// What the reader does next.
+pub(super) enum Turn<V: View> {
+    /// Hands this over.
+    Deliver(Delivery<V>),
+    /// There is nothing new.
+    Nothing,
 }
 
 /// Why reading ended.
 enum End {
-    /// Nobody listens any more.
-    Closed,
     /// It may go better next time.
     Trouble(String),
     /// It will not.
@@ -65,61 +75,70 @@ enum End {
 }
 
 impl<V: View> Reader<V> {
-    /// Reads until nobody listens any more, or the log cannot be folded on.
-    pub(super) fn run(mut self) {
-        let mut backoff = Backoff::default();
-        loop {
-            let before = self.at.clone();
-            let (delivery, last) = match self.follow() {
-                End::Closed => return,
-                End::Trouble(reason) => (Delivery::Trouble(reason), false),
-                End::Stop(reason) => (Delivery::Stop(reason), true),
-            };
-            if self.out.blocking_send(delivery).is_err() || last {
+    /// Reads until nobody listens any more, or the log cannot be folded on. On a thread of its own.
+    pub(super) fn run(mut self, out: &mpsc::Sender<Delivery<V>>) {
+        let mut pauses = Pauses::new(&self.chance);
+        while !out.is_closed() {
+            let Turn::Deliver(delivery) = self.turn(POLL) else { continue };
+            let (last, pause) = pauses.after(&delivery, &self.at);
+            if out.blocking_send(delivery).is_err() || last {
                 return;
             }
-            if self.at != before {
-                backoff = Backoff::default();
-            }
-            std::thread::sleep(backoff.pause());
+            pause.map(std::thread::sleep);
         }
     }
 
-    /// Opens the log where reading stands, which also checks that it is still the log that was read, and reads on.
-    fn follow(&mut self) -> End {
-        let partitions: Vec<_> = V::partitions().into_iter().map(|p| (p, self.at.get(&p).copied())).collect();
-        let mut tail = match Tail::open(&*self.log, &partitions) {
-            Ok(tail) => tail,
-            Err(error) => return error.into(),
-        };
-        if let Err(error) = self.aim(&partitions) {
-            return TailError::Log(error).into();
-        }
-        if self.out.blocking_send(Delivery::Reading).is_err() {
-            return End::Closed;
-        }
-        let mut max = self.batch_events;
-        while !self.out.is_closed() {
-            let admitted = match tail.poll(max, POLL) {
-                Ok(admitted) => admitted,
-                Err(error) => return error.into(),
-            };
-            max = next_max(&admitted, self.batch_events);
-            let mut batch = match self.decode(admitted) {
-                Ok(batch) => batch,
-                Err(end) => return end,
-            };
-            batch.moves = self.moves(tail.checkpoints());
-            if batch.moves.is_empty() {
+    /// The same in a task, where the log keeps nobody waiting.
+    pub(super) async fn run_in_a_task(mut self, out: mpsc::Sender<Delivery<V>>) {
+        let mut pauses = Pauses::new(&self.chance);
+        while !out.is_closed() {
+            let Turn::Deliver(delivery) = self.turn(Duration::ZERO) else {
+                tokio::time::sleep(POLL / 10).await;
                 continue;
+            };
+            let (last, pause) = pauses.after(&delivery, &self.at);
+            if out.send(delivery).await.is_err() || last {
+                return;
             }
-            let reached: Vec<_> = batch.moves.iter().map(|step| (step.partition, step.to)).collect();
-            if self.out.blocking_send(Delivery::Batch(batch)).is_err() {
-                return End::Closed;
+            if let Some(pause) = pause {
+                tokio::time::sleep(pause).await;
             }
-            self.at.extend(reached);
         }
-        End::Closed
+    }
+
+    fn turn(&mut self, wait: Duration) -> Turn<V> {
+        let turn = match self.tail.take() {
+            None => self.open().map(|()| Turn::Deliver(Delivery::Reading)),
+            Some((tail, max)) => self.read(tail, max, wait),
+        };
+        turn.unwrap_or_else(|end| {
+            Turn::Deliver(match end {
+                End::Trouble(reason) => Delivery::Trouble(reason),
+                End::Stop(reason) => Delivery::Stop(reason),
+            })
+        })
+    }
+
+    /// Opens the log where reading stands, which also checks that it is still the log that was read.
+    fn open(&mut self) -> Result<(), End> {
+        let partitions: Vec<_> = V::partitions().into_iter().map(|p| (p, self.at.get(&p).copied())).collect();
+        let tail = Tail::open(&*self.log, &partitions)?;
+        self.aim(&partitions).map_err(TailError::Log)?;
+        self.tail = Some((tail, self.batch_events));
+        Ok(())
+    }
+
+    fn read(&mut self, mut tail: Tail, max: usize, wait: Duration) -> Result<Turn<V>, End> {
+        let admitted = tail.poll(max, wait)?;
+        let max = next_max(&admitted, self.batch_events);
+        let mut batch = self.decode(admitted)?;
+        batch.moves = self.moves(tail.checkpoints());
+        self.tail = Some((tail, max));
+        if batch.moves.is_empty() {
+            return Ok(Turn::Nothing);
+        }
+        self.at.extend(batch.moves.iter().map(|step| (step.partition, step.to)));
+        Ok(Turn::Deliver(Delivery::Batch(batch)))
     }
 
     /// The view is caught up when it has reached the ends of now.
@@ -167,6 +186,34 @@ fn next_max(admitted: &[Admitted], most: usize) -> usize {
 fn unreadable(partition: Partition, offset: u64, error: &CodecError) -> End {
     let reason = format!("the record at {partition}@{offset} cannot be read: {}", super::chain(error));
     if error.is_transient() { End::Trouble(reason) } else { End::Stop(reason) }
+}
+
+/// The pauses after what went wrong.
+struct Pauses {
+    backoff: Backoff,
+    before: Checkpoints,
+    chance: Chance,
+}
+
+impl Pauses {
+    fn new(chance: &Chance) -> Self {
+        Self { backoff: Backoff::new(chance), before: Checkpoints::new(), chance: Arc::clone(chance) }
+    }
+
+    /// Whether `delivery` is the last one, and how long to pause after it.
+    fn after<V: View>(&mut self, delivery: &Delivery<V>, at: &Checkpoints) -> (bool, Option<Duration>) {
+        match delivery {
+            Delivery::Trouble(_) => {
+                if self.before != *at {
+                    self.before.clone_from(at);
+                    self.backoff = Backoff::new(&self.chance);
+                }
+                (false, Some(self.backoff.pause()))
+            }
+            Delivery::Stop(_) => (true, None),
+            Delivery::Batch(_) | Delivery::Reading => (false, None),
+        }
+    }
 }
 
 impl From<TailError> for End {
