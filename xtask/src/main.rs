@@ -1,5 +1,5 @@
 //! The project's own commands: `cargo xtask stack …` runs the real servers, `cargo xtask test` runs every test against them,
-//! `cargo xtask data|sell|faults|bench` proves and measures, `cargo xtask model` checks the protocol.
+//! `cargo xtask data|sell|faults|bench` proves and measures, `cargo xtask simulate|model` checks without servers.
 
 mod exec;
 mod progress;
@@ -30,6 +30,8 @@ enum Command {
     Sell(proof::Args),
     /// Break things on the real stack under load: `faults --list` says what
     Faults(proof::Args),
+    /// Simulate all of it on one thread, from seeds: `simulate --seeds N`
+    Simulate(proof::Args),
     /// Measure: `bench commands`, `bench replay`
     Bench(proof::Args),
     /// Check the term protocol exhaustively within larger bounds
@@ -43,8 +45,11 @@ fn main() -> ExitCode {
         Command::Data(args) => proof::run("data", &args).map(|()| ExitCode::SUCCESS),
         Command::Sell(args) => proof::run("sell", &args).map(|()| ExitCode::SUCCESS),
         Command::Faults(args) => proof::run("faults", &args).map(|()| ExitCode::SUCCESS),
+        Command::Simulate(args) => {
+            proof::alone("lonja-simulation", "simulate", &["--features", "mutants"], &args).map(|()| ExitCode::SUCCESS)
+        }
         Command::Bench(args) => proof::run("bench", &args).map(|()| ExitCode::SUCCESS),
-        Command::Model(args) => proof::model(&args).map(|()| ExitCode::SUCCESS),
+        Command::Model(args) => proof::alone("lonja-model", "model", &[], &args).map(|()| ExitCode::SUCCESS),
     };
     // Not by returning the error: with backtraces switched on, as for tests, thirty lines of them would hide the message.
     result.unwrap_or_else(|error| {

@@ -1,4 +1,4 @@
-//! `cargo xtask data|sell|faults|bench`: builds the proof tools, starts the `dev` stack, and hands over to `workload`, which
+//! `cargo xtask data|sell|faults|bench`, and `simulate` likewise: builds the proof tools, starts the `dev` stack, and hands over to `workload`, which
 //! has the arguments and their help. All but `faults` in release: crash points are in debug builds alone.
 
 use std::path::PathBuf;
@@ -43,16 +43,16 @@ pub fn run(verb: &str, args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// Runs `model`, which has the arguments and their help; it needs no servers.
+/// Runs `program` of `package`, which has the arguments and their help; it needs no servers.
 ///
 /// # Errors
 /// When it does not build or start, or finds something wrong.
-pub fn model(args: &Args) -> Result<()> {
-    build(&["--profile", "release", "--package", "lonja-model", "--bins"])?;
-    let program = target()?.join("release").join("model");
-    let status = Command::new(program).args(&args.rest).status().context("starting model")?;
+pub fn alone(package: &str, program: &str, building: &[&str], args: &Args) -> Result<()> {
+    build(&[&["--profile", "release", "--package", package, "--bins"], building].concat())?;
+    let status = Command::new(target()?.join("release").join(program)).args(&args.rest).status();
+    let status = status.with_context(|| format!("starting {program}"))?;
     if !status.success() {
-        bail!("model ended with {status}");
+        bail!("{program} ended with {status}");
     }
     Ok(())
 }
