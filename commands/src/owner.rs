@@ -5,7 +5,7 @@
 //! a higher offset somebody else's record lies between, and the reader's rule decides; anything else ends the term.
 
 use std::borrow::Cow;
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use domain::Timestamp;
 use eventlog::fault::{crash_point, mutant};
 use eventlog::tail::identity;
 use eventlog::{Admitted, Appended, Appender, Checkpoint, EventLog, Partition, Record, Report, Tail, Terms};
+use foldhash::{HashMap, HashMapExt};
 use schemas::{Codec, CodecError, Envelope, Term};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -339,6 +340,7 @@ impl<A: Aggregate> Owner<A> {
             timestamp: appended.timestamp,
             envelope: Arc::new(pending.envelope),
             record: pending.record,
+            event: None,
         });
     }
 

@@ -5,8 +5,8 @@
 //! folded here. Restoring and running write through the same [`States::fold`].
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::collections::hash_map::Entry;
-use std::collections::{HashMap, HashSet};
 use std::marker::PhantomData;
 use std::path::Path;
 use std::sync::Arc;
@@ -15,6 +15,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use domain::Timestamp;
 use eventlog::{Admitted, Checkpoint, Partition};
+use foldhash::{HashMap, HashMapExt};
 use parking_lot::Mutex;
 use schemas::topics::{COMMAND_REFUSED, COMMAND_UNCHANGED};
 use schemas::{Codec, CodecError};
@@ -341,7 +342,14 @@ mod tests {
             traceparent: None,
         };
         let record = Record { key: Bytes::from_static(b"A"), headers: Arc::default(), payload: Bytes::new() };
-        Admitted { partition: PARTITION, offset: 0, timestamp: Timestamp(timestamp), envelope: envelope.into(), record }
+        Admitted {
+            partition: PARTITION,
+            offset: 0,
+            timestamp: Timestamp(timestamp),
+            envelope: envelope.into(),
+            record,
+            event: None,
+        }
     }
 
     fn kept(store: &Store, ids: std::ops::Range<u128>) -> Vec<u128> {

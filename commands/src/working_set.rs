@@ -1,11 +1,11 @@
 //! What an owner holds in memory of its partition: states that it works with, and the confirmed records that the state
 //! store does not have yet.
 
-use std::collections::HashMap;
 use std::num::NonZeroUsize;
 
 use bytes::Bytes;
 use eventlog::{Admitted, Checkpoint};
+use foldhash::{HashMap, HashMapExt};
 use lru::LruCache;
 use schemas::Codec;
 use tokio::time::Instant;

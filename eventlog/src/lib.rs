@@ -14,6 +14,7 @@ pub mod simulated;
 pub mod tail;
 pub mod term;
 
+use std::any::Any;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -121,6 +122,40 @@ pub struct Stored {
     pub record: Record,
     /// Its headers, where they were read already: once for all who share a reader.
     pub envelope: Option<Arc<Envelope>>,
+    /// Its event, likewise.
+    pub event: Option<Decoded>,
+}
+
+/// An event that somebody decoded for others. The log knows no events, so its type is forgotten.
+#[derive(Clone)]
+pub struct Decoded(Arc<dyn Any + Send + Sync>);
+
+impl Decoded {
+    /// Forgets the type of `event`.
+    pub fn new<E: Send + Sync + 'static>(event: E) -> Self {
+        Self(Arc::new(event))
+    }
+
+    /// The event, if it is one of this type.
+    #[must_use]
+    pub fn get<E: Send + Sync + 'static>(self) -> Option<Arc<E>> {
+        self.0.downcast().ok()
+    }
+}
+
+/// The same one.
+impl PartialEq for Decoded {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Decoded {}
+
+impl fmt::Debug for Decoded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Decoded")
+    }
 }
 
 /// Largest payload that may be appended, in bytes: far below the topics' `max.message.bytes`, so that key, headers and

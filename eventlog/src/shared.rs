@@ -13,11 +13,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
-use schemas::Topic;
+use schemas::{Envelope, Topic};
 use uuid::Uuid;
 
 use self::buffer::{Buffer, Place, Positions, Taken};
-use crate::{Appender, AssignmentSink, EventLog, LogError, Membership, Partition, Reader, ReportSink, Stored};
+use crate::{Appender, AssignmentSink, Decoded, EventLog, LogError, Membership, Partition, Reader, ReportSink, Stored};
 
 /// A log whose readers share one reader of another log. All else is the other log's.
 pub struct SharedLog {
@@ -26,10 +26,11 @@ pub struct SharedLog {
 }
 
 impl SharedLog {
-    /// `log`, with shared reading.
+    /// `log`, with shared reading. `decode` gives the event of a record, once for all readers; they decode for themselves
+    /// what it does not.
     #[must_use]
-    pub fn new(log: Arc<dyn EventLog>) -> Self {
-        Self { log, feed: Arc::default() }
+    pub fn new(log: Arc<dyn EventLog>, decode: Decode) -> Self {
+        Self { log, feed: Arc::new(Feed { decode, buffer: Mutex::default(), changed: Condvar::new() }) }
     }
 }
 
@@ -64,8 +65,11 @@ impl EventLog for SharedLog {
     }
 }
 
-#[derive(Default)]
+/// Gives the event of a record whose headers were read.
+pub type Decode = Box<dyn Fn(&Stored, &Envelope) -> Option<Decoded> + Send + Sync>;
+
 struct Feed {
+    decode: Decode,
     buffer: Mutex<Buffer>,
     /// There are more records, or the pump has ended.
     changed: Condvar,

@@ -1,10 +1,11 @@
 //! Folding a log: the reader's rule applied, positions kept, and a changed past detected.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use domain::Timestamp;
+use foldhash::{HashMap, HashMapExt};
 use schemas::Envelope;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -13,7 +14,7 @@ use uuid::Uuid;
 use crate::fault::mutant;
 use crate::metrics::VOID_RECORDS;
 use crate::term::{Terms, Verdict, VoidReason};
-use crate::{EventLog, LogError, Partition, Record, Stored};
+use crate::{Decoded, EventLog, LogError, Partition, Record, Stored};
 
 /// How far a fold of one partition has come. It may lag the log, never lead it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,6 +43,8 @@ pub struct Admitted {
     pub envelope: Arc<Envelope>,
     /// The record.
     pub record: Record,
+    /// Its event, where somebody decoded it already.
+    pub event: Option<Decoded>,
 }
 
 /// Why a log cannot be folded on.
@@ -194,14 +197,14 @@ impl Fold {
 
     fn admit(&mut self, stored: Stored) -> Option<Admitted> {
         self.next = stored.offset + 1;
-        let Stored { partition, offset, timestamp, record, envelope } = stored;
+        let Stored { partition, offset, timestamp, record, envelope, event } = stored;
         let envelope = envelope.map_or_else(|| Envelope::from_headers(&record.headers).map(Arc::new), Ok);
         let verdict = match &envelope {
             Ok(envelope) => self.terms.admit(envelope),
             Err(_) => Verdict::Void(VoidReason::Unmarked),
         };
         match (verdict, envelope) {
-            (Verdict::Valid, Ok(envelope)) => Some(Admitted { partition, offset, timestamp, envelope, record }),
+            (Verdict::Valid, Ok(envelope)) => Some(Admitted { partition, offset, timestamp, envelope, record, event }),
             (Verdict::Void(reason), _) => {
                 self.voids += 1;
                 ::metrics::counter!(VOID_RECORDS, "topic" => partition.topic.name, "reason" => reason.as_str())

@@ -17,7 +17,7 @@ use crate::projector::{BATCH_EVENTS, Context, Projector};
 use crate::store::{Kind, Store, StoreError};
 use crate::stores::{Stores, StoresConfig};
 use crate::view::View;
-use crate::views::{ToEach, Views};
+use crate::views::{self, ToEach, Views};
 
 /// Running projections.
 pub struct Projections {
@@ -55,19 +55,19 @@ pub async fn start(
     shutdown: CancellationToken,
 ) -> Result<Projections, StoreError> {
     metrics::describe();
-    let views = Views::among(&Stores::new(config).await?);
+    let placed = Views::among(&Stores::new(config).await?);
     let progress = Progress::default();
     let shutdown = shutdown.child_token();
     let context = Context {
-        log: Arc::new(SharedLog::new(Arc::clone(&log))),
+        log: Arc::new(SharedLog::new(Arc::clone(&log), views::decoder(Arc::clone(&codec)))),
         codec,
         progress: progress.clone(),
         batch_events: BATCH_EVENTS,
         shutdown: shutdown.clone(),
     };
-    let projectors = views.each(&Start { context, folds }).await.into_iter().flatten().collect();
+    let projectors = placed.each(&Start { context, folds }).await.into_iter().flatten().collect();
     let lag = tokio::spawn(lag::measure(log, progress.clone()));
-    Ok(Projections { views, progress, shutdown, projectors, lag })
+    Ok(Projections { views: placed, progress, shutdown, projectors, lag })
 }
 
 impl Projections {

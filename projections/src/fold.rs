@@ -1,6 +1,6 @@
 //! Folding a batch: which rows it needs, and what becomes of them.
 
-use std::collections::{HashMap, HashSet};
+use foldhash::{HashMap, HashMapExt, HashSet, HashSetExt};
 
 use crate::view::View;
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::hash::Hash;
 use std::sync::Arc;
 
-use eventlog::{Admitted, Partition};
+use eventlog::{Admitted, Decoded, Partition};
 use schemas::topics::{COMMAND_REFUSED, COMMAND_UNCHANGED};
 use schemas::{Codec, CodecError, Contract, Envelope, Topic};
 use serde::Serialize;
@@ -68,8 +68,8 @@ pub struct Recorded<E> {
     pub offset: u64,
     /// Its headers.
     pub envelope: Arc<Envelope>,
-    /// What happened.
-    pub event: E,
+    /// What happened. Shared by the views of a process.
+    pub event: Arc<E>,
 }
 
 /// The event of aggregate `A` in `admitted`; `None` for a decision that changed nothing.
@@ -77,10 +77,18 @@ pub struct Recorded<E> {
 /// # Errors
 /// When the record cannot be read.
 pub fn recorded<A: Contract>(codec: &Codec, admitted: Admitted) -> Result<Option<Recorded<A::Event>>, CodecError> {
-    let Admitted { partition, offset, envelope, record, .. } = admitted;
-    if envelope.record_type == COMMAND_REFUSED.name || envelope.record_type == COMMAND_UNCHANGED.name {
+    let Admitted { partition, offset, envelope, record, event, .. } = admitted;
+    if !is_event(&envelope) {
         return Ok(None);
     }
-    let event = A::decode(codec, &envelope.record_type, &record.payload)?;
+    let event = match event.and_then(Decoded::get) {
+        Some(event) => event,
+        None => Arc::new(A::decode(codec, &envelope.record_type, &record.payload)?),
+    };
     Ok(Some(Recorded { partition, offset, envelope, event }))
+}
+
+/// Whether the record is an event, and not a decision that changed nothing.
+pub(crate) fn is_event(envelope: &Envelope) -> bool {
+    envelope.record_type != COMMAND_REFUSED.name && envelope.record_type != COMMAND_UNCHANGED.name
 }

@@ -8,9 +8,14 @@ pub mod order_list;
 pub mod stock_level;
 
 use std::future::Future;
+use std::sync::Arc;
 
 use domain::money::{Money, parse_currency};
-use domain::order::OrderEvent;
+use domain::order::{Order, OrderEvent};
+use domain::stock::StockItem;
+use eventlog::shared::Decode;
+use eventlog::{Decoded, Stored};
+use schemas::{Codec, Contract, Envelope};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -19,7 +24,7 @@ use crate::stores::mongo::{Indexed, MongoStore};
 use crate::stores::mysql::MysqlStore;
 use crate::stores::postgres::PostgresStore;
 use crate::stores::{Placed, Stores};
-use crate::view::View;
+use crate::view::{View, is_event};
 
 pub use activity_feed::{Activities, Activity, Gist};
 pub use order_detail::{OrderDetail, OrderDetails, OrderLine};
@@ -71,6 +76,18 @@ table! {
 #[must_use]
 pub fn in_mongo() -> Vec<Indexed> {
     vec![Indexed::of::<Activity>()]
+}
+
+/// Decodes events once for all views of a process; what it cannot read, each view finds for itself.
+#[must_use]
+pub fn decoder(codec: Arc<Codec>) -> Decode {
+    fn of<A: Contract>(codec: &Codec, stored: &Stored, envelope: &Envelope) -> Option<Decoded> {
+        let is_event = stored.partition.topic == A::TOPIC && is_event(envelope);
+        is_event.then(|| A::decode(codec, &envelope.record_type, &stored.record.payload).ok().map(Decoded::new))?
+    }
+    Box::new(move |stored, envelope| {
+        of::<Order>(&codec, stored, envelope).or_else(|| of::<StockItem>(&codec, stored, envelope))
+    })
 }
 
 /// Something that is done to each view, whatever its row and store.

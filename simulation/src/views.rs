@@ -200,6 +200,7 @@ impl<V: MemoryView> Watched for Watch<V> {
                     timestamp: stored.timestamp,
                     envelope: Arc::new(envelope),
                     record: stored.record.clone(),
+                    event: None,
                 };
                 if let Some(event) = V::decode(judge.codec(), admitted).map_err(|error| error.to_string())? {
                     let key = V::key_of(&event);

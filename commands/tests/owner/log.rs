@@ -95,6 +95,7 @@ impl Inner {
             timestamp: Timestamp(i64::try_from(offset).unwrap()),
             record,
             envelope: None,
+            event: None,
         });
         offset
     }

@@ -64,6 +64,7 @@ pub(super) fn decode(partition: Partition, offset: u64, value: &[u8]) -> Result<
             payload: value.slice_ref(body.payload),
         },
         envelope: None,
+        event: None,
     })
 }
 
@@ -88,7 +89,7 @@ mod tests {
         let partition = Partition { topic: &schemas::topics::ORDER, number: 3 };
         assert_eq!(
             decode(partition, 9, &value).unwrap(),
-            Stored { partition, offset: 9, timestamp: Timestamp(-5), record, envelope: None }
+            Stored { partition, offset: 9, timestamp: Timestamp(-5), record, envelope: None, event: None }
         );
         assert!(matches!(decode(partition, 9, &value[..50_000]), Err(LogError::Damaged(_))));
     }

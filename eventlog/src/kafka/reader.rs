@@ -1,12 +1,12 @@
 //! Reads partitions from given offsets; no group takes part.
 
-use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use domain::Timestamp;
+use foldhash::HashMap;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -154,7 +154,7 @@ impl Cursor {
         }
         *next = offset + 1;
         let timestamp = Timestamp(message.timestamp().to_millis().unwrap_or_default());
-        Some(Stored { partition, offset, timestamp, record: record_of(message), envelope: None })
+        Some(Stored { partition, offset, timestamp, record: record_of(message), envelope: None, event: None })
     }
 }
 

@@ -60,8 +60,10 @@ fn read(feed: &Feed, log: Arc<dyn EventLog>) -> Result<(), LogError> {
             continue;
         }
         for stored in &mut batch {
-            // Headers that cannot be read are every follower's own finding.
-            stored.envelope = Envelope::from_headers(&stored.record.headers).ok().map(Arc::new);
+            // What cannot be read is every follower's own finding.
+            let Ok(envelope) = Envelope::from_headers(&stored.record.headers) else { continue };
+            stored.event = (feed.decode)(stored, &envelope);
+            stored.envelope = Some(Arc::new(envelope));
         }
         let bytes: usize = batch.iter().map(weight).sum();
         max = (BUDGET * batch.len() / bytes.max(1)).clamp(1, READ_MAX);

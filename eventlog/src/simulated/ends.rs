@@ -38,7 +38,7 @@ impl Part {
         // A log does not lose its end and grow again within a millisecond.
         let timestamp = Timestamp(timestamp.0 + self.cuts.len() as i64);
         self.ever.push(record.clone());
-        self.records.push(Stored { partition, offset, timestamp, record, envelope: None });
+        self.records.push(Stored { partition, offset, timestamp, record, envelope: None, event: None });
         self.appenders.push(appender);
         offset
     }

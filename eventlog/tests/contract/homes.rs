@@ -50,7 +50,7 @@ pub struct Shared<H>(pub H);
 
 impl<H: Home> Home for Shared<H> {
     fn open(&self) -> Box<dyn EventLog> {
-        Box::new(SharedLog::new(Arc::from(self.0.open())))
+        Box::new(SharedLog::new(Arc::from(self.0.open()), Box::new(|_, _| None)))
     }
 
     fn replace(&self) {

@@ -89,7 +89,7 @@ impl Scene {
     fn new(home: &impl Home) -> Self {
         let (open, broken) = (Arc::default(), Arc::default());
         let watched = Watched { log: home.open(), open: Arc::clone(&open), broken: Arc::clone(&broken) };
-        Self { log: SharedLog::new(Arc::new(watched)), open, broken }
+        Self { log: SharedLog::new(Arc::new(watched), Box::new(|_, _| None)), open, broken }
     }
 
     /// Polls `reader`, which has nothing to read, until only `count` readers of the log below are open.

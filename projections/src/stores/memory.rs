@@ -1,12 +1,15 @@
 //! Rows in memory: the reference for every other store, and the home of views where nothing is installed. It starts
 //! empty, so its views are rebuilt from the log at each start.
 
-use std::collections::HashMap;
+mod parts;
+
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use eventlog::fault::mutant;
 use parking_lot::RwLock;
+
+use self::parts::Parts;
 
 use crate::store::{Checkpoints, Commit, Kind, Snapshot, Store, StoreError};
 use crate::view::View;
@@ -27,8 +30,8 @@ pub struct MemoryStore<V: MemoryView>(Arc<RwLock<Content<V>>>);
 
 struct Content<V: MemoryView> {
     /// Each row on its own, so that growing moves no rows.
-    rows: HashMap<V::Key, Box<V>>,
-    lists: HashMap<Box<str>, List<V>>,
+    rows: Parts<V::Key, Box<V>>,
+    lists: Parts<Box<str>, List<V>>,
     checkpoints: Checkpoints,
 }
 
@@ -37,7 +40,7 @@ type List<V> = Vec<(<V as MemoryView>::Place, <V as View>::Key)>;
 
 impl<V: MemoryView> Default for MemoryStore<V> {
     fn default() -> Self {
-        let content = Content { rows: HashMap::new(), lists: HashMap::new(), checkpoints: Checkpoints::new() };
+        let content = Content { rows: Parts::default(), lists: Parts::default(), checkpoints: Checkpoints::new() };
         Self(Arc::new(RwLock::new(content)))
     }
 }
@@ -53,22 +56,23 @@ impl<V: MemoryView> MemoryStore<V> {
     #[must_use]
     pub fn last(&self, list: &str, before: Option<V::Place>, limit: usize) -> Vec<V> {
         let content = self.0.read();
-        let Some(list) = content.lists.get(list) else { return Vec::new() };
+        let Some(list) = content.lists.of(list).get(list) else { return Vec::new() };
         let end = before.map_or(list.len(), |before| list.partition_point(|(place, _)| *place < before));
         let keys = list[..end].iter().rev().take(limit).map(|(_, key)| key);
-        keys.filter_map(|key| content.rows.get(key)).map(|row| V::clone(row)).collect()
+        keys.filter_map(|key| content.rows.of(key).get(key)).map(|row| V::clone(row)).collect()
     }
 }
 
 impl<V: MemoryView> Content<V> {
     fn remove(&mut self, key: &V::Key) {
-        if let Some(row) = self.rows.remove(key) {
+        if let Some(row) = self.rows.of_mut(key).remove(key) {
             strike(&mut self.lists, &*row);
         }
     }
 
     fn insert(&mut self, row: V) {
-        match self.rows.entry(row.key()) {
+        let key = row.key();
+        match self.rows.of_mut(&key).entry(key) {
             Entry::Vacant(free) => {
                 enter(&mut self.lists, &row);
                 free.insert(Box::new(row));
@@ -84,17 +88,19 @@ impl<V: MemoryView> Content<V> {
     }
 }
 
-fn enter<V: MemoryView>(lists: &mut HashMap<Box<str>, List<V>>, row: &V) {
+fn enter<V: MemoryView>(lists: &mut Parts<Box<str>, List<V>>, row: &V) {
     let Some((name, place)) = row.listed() else { return };
     let entry = (place, row.key());
+    let lists = lists.of_mut(name);
     match lists.get_mut(name) {
         Some(list) => list.insert(list.partition_point(|(other, _)| *other < place), entry),
         None => drop(lists.insert(name.into(), vec![entry])),
     }
 }
 
-fn strike<V: MemoryView>(lists: &mut HashMap<Box<str>, List<V>>, row: &V) {
+fn strike<V: MemoryView>(lists: &mut Parts<Box<str>, List<V>>, row: &V) {
     let Some((name, place)) = row.listed() else { return };
+    let lists = lists.of_mut(name);
     let Some(list) = lists.get_mut(name) else { return };
     if let Ok(at) = list.binary_search_by_key(&place, |(other, _)| *other) {
         list.remove(at);
@@ -119,7 +125,7 @@ impl<V: MemoryView> Store<V> for MemoryStore<V> {
 
     async fn load(&self, keys: &[V::Key]) -> Result<Vec<V>, StoreError> {
         let content = self.0.read();
-        Ok(keys.iter().filter_map(|key| content.rows.get(key)).map(|row| V::clone(row)).collect())
+        Ok(keys.iter().filter_map(|key| content.rows.of(key).get(key)).map(|row| V::clone(row)).collect())
     }
 
     async fn commit(&self, commit: Commit<V>) -> Result<(), StoreError> {

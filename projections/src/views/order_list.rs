@@ -59,12 +59,12 @@ impl View for OrderSummary {
     }
 
     fn needs_row(recorded: &Self::Event) -> bool {
-        !matches!(recorded.event, OrderEvent::OrderPlaced { .. })
+        !matches!(*recorded.event, OrderEvent::OrderPlaced { .. })
     }
 
     fn fold(row: Option<Self>, recorded: &Self::Event) -> Option<Self> {
         let version = recorded.envelope.version;
-        match &recorded.event {
+        match &*recorded.event {
             OrderEvent::OrderPlaced { order_id, customer_id, total, placed_at, .. } => Some(Self {
                 id: order_id.0,
                 customer_id: customer_id.to_string(),

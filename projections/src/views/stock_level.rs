@@ -42,7 +42,7 @@ impl View for StockLevel {
     fn key_of(recorded: &Self::Event) -> String {
         let (StockEvent::StockReceived { sku, .. }
         | StockEvent::StockReserved { sku, .. }
-        | StockEvent::ReservationReleased { sku, .. }) = &recorded.event;
+        | StockEvent::ReservationReleased { sku, .. }) = &*recorded.event;
         sku.to_string()
     }
 
@@ -51,11 +51,11 @@ impl View for StockLevel {
     }
 
     fn needs_row(recorded: &Self::Event) -> bool {
-        !matches!(recorded.event, StockEvent::StockReceived { .. })
+        !matches!(*recorded.event, StockEvent::StockReceived { .. })
     }
 
     fn fold(row: Option<Self>, recorded: &Self::Event) -> Option<Self> {
-        let (on_hand, available) = match &recorded.event {
+        let (on_hand, available) = match &*recorded.event {
             StockEvent::StockReceived { on_hand_after, available_after, .. } => (*on_hand_after, *available_after),
             StockEvent::StockReserved { available_after, .. }
             | StockEvent::ReservationReleased { available_after, .. } => (row?.on_hand, *available_after),

@@ -28,7 +28,12 @@ fn record<E>(topic: &'static Topic, record: &RecordType, subject: &str, version:
         correlation_id: Uuid::nil(),
         traceparent: None,
     };
-    Recorded { partition: Partition { topic, number: 3 }, offset: version, envelope: envelope.into(), event }
+    Recorded {
+        partition: Partition { topic, number: 3 },
+        offset: version,
+        envelope: envelope.into(),
+        event: event.into(),
+    }
 }
 
 fn total() -> Money {

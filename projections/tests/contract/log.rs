@@ -34,7 +34,7 @@ impl MemoryLog {
         let offset = records.len() as u64;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
         let timestamp = Timestamp(now.as_millis().try_into().unwrap());
-        records.push(Stored { partition, offset, timestamp, record, envelope: None });
+        records.push(Stored { partition, offset, timestamp, record, envelope: None, event: None });
         offset
     }
 
