@@ -16,6 +16,8 @@ use crate::tables::{ACTIVITY_FEED, ORDER_DETAIL, ORDER_LIST, STOCK_LEVEL, Table,
 
 /// Generation of every view that is looked at.
 const GENERATION: i32 = 1;
+/// Of the one in MongoDB.
+const ACTIVITY_GENERATION: i32 = 2;
 /// Database where the address of MongoDB names none.
 const MONGO_DATABASE: &str = "lonja";
 
@@ -75,7 +77,7 @@ impl Stores {
             .await
             .context("reading the checkpoints in MySQL")?;
         rows.extend(in_mysql);
-        let filter = doc! { "generation": i64::from(GENERATION) };
+        let filter = doc! { "generation": i64::from(ACTIVITY_GENERATION) };
         let found = self.mongo.collection::<Document>("checkpoints").find(filter).await;
         let mut found = found.context("reading the checkpoints in MongoDB")?;
         while let Some(document) = found.try_next().await.context("reading the checkpoints in MongoDB")? {
@@ -123,13 +125,12 @@ impl Stores {
     }
 
     async fn activities(&self) -> Result<Table> {
-        let collection = self.mongo.collection::<Document>(&format!("{ACTIVITY_FEED}_g{GENERATION}"));
+        let collection = self.mongo.collection::<Document>(&format!("{ACTIVITY_FEED}_g{ACTIVITY_GENERATION}"));
         let mut found = collection.find(doc! {}).await?;
         let mut table = Table::new();
         while let Some(mut document) = found.try_next().await? {
-            let Some(Bson::Binary(id)) = document.remove("_id") else { bail!("_id of {document} is not a UUID") };
-            let id = id.to_uuid().with_context(|| format!("reading _id of {document}"))?;
-            table.insert(id.to_string(), Value::Object(plain(document)?));
+            let Some(Bson::String(place)) = document.remove("_id") else { bail!("_id of {document} is no text") };
+            table.insert(place, Value::Object(plain(document)?));
         }
         Ok(table)
     }
@@ -140,6 +141,7 @@ fn plain(document: Document) -> Result<Map<String, Value>> {
     let value = |value: Bson| {
         Ok(match value {
             Bson::String(text) => text.into(),
+            Bson::Binary(id) => id.to_uuid().context("reading an id")?.to_string().into(),
             Bson::Int32(number) => number.into(),
             Bson::Int64(number) => number.into(),
             Bson::DateTime(time) => time.timestamp_millis().into(),

@@ -43,6 +43,7 @@ pub fn fold<'d>(decisions: impl IntoIterator<Item = &'d Decision>) -> Tables {
             Content::Unchanged | Content::Refused(_) | Content::Unreadable(_) => continue,
         };
         let row = json!({
+            "id": decision.envelope.id.to_string(),
             "subject": decision.envelope.subject,
             "type": decision.kind(),
             "at": decision.envelope.time.0,
@@ -52,7 +53,7 @@ pub fn fold<'d>(decisions: impl IntoIterator<Item = &'d Decision>) -> Tables {
             "offset": decision.offset,
             "data": gist,
         });
-        table(&mut tables, ACTIVITY_FEED).insert(decision.envelope.id.to_string(), row);
+        table(&mut tables, ACTIVITY_FEED).insert(decision.position(), row);
     }
     tables
 }

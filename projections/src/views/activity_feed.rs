@@ -1,5 +1,6 @@
 //! What happened to an order or a SKU, newest first: `GET /v1/activity?subject=order/{id}`. In MongoDB, one document
-//! for each event, key = the event's id.
+//! for each event, key = where its record stands: the event's id is its command's, and may stand in two partitions where
+//! two nodes met one idempotency key for two aggregates.
 
 use std::borrow::Cow;
 
@@ -87,10 +88,11 @@ impl From<&str> for Datum {
 
 impl View for Activity {
     const NAME: &'static str = "activity_feed";
-    const GENERATION: u32 = 1;
+    const GENERATION: u32 = 2;
     const TOPICS: &'static [&'static Topic] = &[&topics::ORDER, &topics::STOCK];
 
-    type Key = Uuid;
+    /// Topic, partition, offset.
+    type Key = (Cow<'static, str>, u32, u64);
     type Event = Self;
 
     fn decode(codec: &Codec, admitted: Admitted) -> Result<Option<Self>, CodecError> {
@@ -101,12 +103,12 @@ impl View for Activity {
         }
     }
 
-    fn key_of(event: &Self) -> Uuid {
-        event.id
+    fn key_of(event: &Self) -> Self::Key {
+        event.key()
     }
 
-    fn key(&self) -> Uuid {
-        self.id
+    fn key(&self) -> Self::Key {
+        (self.topic.clone(), self.partition, self.offset)
     }
 
     fn needs_row(_: &Self) -> bool {
@@ -170,14 +172,16 @@ impl MongoView for Activity {
     /// Each event makes an entry of its own.
     const MOSTLY_NEW: bool = true;
 
-    fn id(key: &Uuid) -> Bson {
-        bson::Uuid::from_bytes(key.into_bytes()).into()
+    /// As `order.events/3@17`.
+    fn id((topic, partition, offset): &Self::Key) -> Bson {
+        format!("{topic}/{partition}@{offset}").into()
     }
 
     fn document(&self) -> Document {
         let data: Document = self.data.0.iter().map(|(name, datum)| (name.to_string(), Bson::from(datum))).collect();
         doc! {
-            "_id": Self::id(&self.id),
+            "_id": Self::id(&self.key()),
+            "id": bson::Uuid::from_bytes(self.id.into_bytes()),
             "subject": &self.subject,
             "type": &*self.kind,
             "at": bson::DateTime::from_millis(self.at.0),
@@ -190,7 +194,7 @@ impl MongoView for Activity {
     }
 
     fn read(document: &Document) -> Result<Self, ReadError> {
-        let Some(Bson::Binary(id)) = document.get("_id") else { return Err(ReadError::Value("_id")) };
+        let Some(Bson::Binary(id)) = document.get("id") else { return Err(ReadError::Value("id")) };
         let data =
             document.get_document("data")?.iter().map(|(name, value)| Ok((name.clone().into(), value.try_into()?)));
         Ok(Self {
@@ -291,6 +295,13 @@ mod tests {
         let json = serde_json::to_value(&entry).unwrap();
         assert_eq!(json["data"], serde_json::json!({"reason": "late", "total": 700, "currency": "EUR"}));
         assert_eq!(json["type"], "OrderCancelled");
+    }
+
+    #[test]
+    fn one_id_in_two_partitions_makes_two_entries() {
+        let one = Activity::of(placed("ann", 5), of_order);
+        let other = Activity { partition: one.partition + 1, ..one.clone() };
+        assert_ne!(Activity::id(&one.key()), Activity::id(&other.key()));
     }
 
     #[test]

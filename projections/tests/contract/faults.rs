@@ -141,7 +141,7 @@ async fn refuse(scene: &Scene) {
         sqlx::raw_sql(refuse).execute(pool).await.unwrap();
     }
     if let Some(database) = &scene.stores.mongo {
-        let refuse = doc! { "collMod": "activity_feed_g1", "validator": { "refused": { "$exists": true } } };
+        let refuse = doc! { "collMod": "activity_feed_g2", "validator": { "refused": { "$exists": true } } };
         database.run_command(refuse).await.unwrap();
     }
 }
@@ -154,7 +154,7 @@ async fn accept(scene: &Scene) {
         sqlx::raw_sql("DROP TRIGGER refused").execute(pool).await.unwrap();
     }
     if let Some(database) = &scene.stores.mongo {
-        database.run_command(doc! { "collMod": "activity_feed_g1", "validator": {} }).await.unwrap();
+        database.run_command(doc! { "collMod": "activity_feed_g2", "validator": {} }).await.unwrap();
     }
 }
 

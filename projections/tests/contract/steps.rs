@@ -17,7 +17,7 @@ pub async fn what_is_missing_is_named_and_made(scene: &Scene) {
     let (count, what) = match scene.home {
         Home::Postgres => (3, "PostgreSQL: migration 2 (order detail) is missing"),
         Home::Mysql => (2, "MySQL: migration 2 (stock level) is missing"),
-        Home::Mongo => (1, "MongoDB: activity_feed_g1 has no index by_subject"),
+        Home::Mongo => (1, "MongoDB: activity_feed_g2 has no index by_subject"),
         Home::Memory => unreachable!("memory has no tables"),
     };
     assert!(missing.len() == count && missing.contains(&what.to_owned()), "{missing:?}");
@@ -48,6 +48,6 @@ async fn drop_everything(stores: &Stores) {
         sqlx::raw_sql("DROP TABLE checkpoints, stock_level_g1, _sqlx_migrations").execute(pool).await.unwrap();
     }
     if let Some(database) = &stores.mongo {
-        database.collection::<Document>("activity_feed_g1").drop().await.unwrap();
+        database.collection::<Document>("activity_feed_g2").drop().await.unwrap();
     }
 }
