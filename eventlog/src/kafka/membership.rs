@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use rdkafka::client::ClientContext;
@@ -19,6 +19,9 @@ use crate::{Assignment, AssignmentSink, LogError, Membership, Partition};
 
 /// How often the membership's thread looks whether it shall end. Rebalances wake it at once.
 const POLL: Duration = Duration::from_millis(100);
+/// How long to stay away after the group threw this member out: at first, doubled each time, and at most.
+const AWAY: Duration = Duration::from_secs(1);
+const AWAY_MAX: Duration = Duration::from_secs(60);
 
 pub(super) struct KafkaMembership {
     leaving: Arc<AtomicBool>,
@@ -48,17 +51,14 @@ impl KafkaMembership {
             .set("auto.offset.reset", "latest");
         let topics: HashMap<String, &'static Topic> =
             topics.iter().map(|topic| (format!("{}{}", settings.prefix, topic.name), *topic)).collect();
-        let subscription: Vec<String> = topics.keys().cloned().collect();
-        let member = Member { topics, held: Mutex::default(), sink: Mutex::new(sink) };
-        let joining = |error: KafkaError| unavailable(&format!("joining group {group}"), &error);
-        let consumer: BaseConsumer<Member> = config.create_with_context(member).map_err(joining)?;
-        consumer.subscribe(&subscription.iter().map(String::as_str).collect::<Vec<_>>()).map_err(joining)?;
+        let seat = Seat { config, topics: Arc::new(topics), sink: Arc::new(Mutex::new(sink)) };
+        let consumer = seat.take().map_err(|error| unavailable(&format!("joining group {group}"), &error))?;
         let leaving = Arc::new(AtomicBool::new(false));
         let thread = std::thread::Builder::new()
             .name("log-member".into())
             .spawn({
                 let leaving = Arc::clone(&leaving);
-                move || stay(&consumer, &leaving)
+                move || seat.keep(consumer, &leaving)
             })
             .map_err(|error| LogError::Unavailable { doing: "starting a thread".into(), detail: error.to_string() })?;
         Ok(Self { leaving, thread: Some(thread) })
@@ -78,30 +78,71 @@ impl Drop for KafkaMembership {
     }
 }
 
-/// Keeps the membership alive: callbacks run only while somebody polls.
-fn stay(consumer: &BaseConsumer<Member>, leaving: &AtomicBool) {
+/// What joining takes.
+struct Seat {
+    config: ClientConfig,
+    /// By their names on the brokers.
+    topics: Arc<HashMap<String, &'static Topic>>,
+    sink: Arc<Mutex<AssignmentSink>>,
+}
+
+impl Seat {
+    fn take(&self) -> Result<BaseConsumer<Member>, KafkaError> {
+        let (topics, sink) = (Arc::clone(&self.topics), Arc::clone(&self.sink));
+        let consumer = self.config.create_with_context(Member { topics, held: Mutex::default(), sink })?;
+        consumer.subscribe(&self.topics.keys().map(String::as_str).collect::<Vec<_>>())?;
+        Ok(consumer)
+    }
+
+    /// Keeps the membership alive. After a network that was cut a client meets its own former request to join, and is taken
+    /// for another process of the same name (F12): so whoever is thrown out comes back. Where a name is really used twice
+    /// the two take turns, ever more slowly; only the log decides who owns what.
+    fn keep(&self, consumer: BaseConsumer<Member>, leaving: &AtomicBool) {
+        let (mut consumer, mut away) = (Some(consumer), AWAY);
+        while !leaving.load(Ordering::Acquire) {
+            let joined = Instant::now();
+            if let Some(thrown_out) = consumer.take().and_then(|consumer| stay(&consumer, leaving)) {
+                if joined.elapsed() > AWAY_MAX {
+                    away = AWAY;
+                }
+                let seconds = away.as_secs();
+                tracing::error!(error = %thrown_out, seconds, "the group threw this node out, which will join anew; is its name used twice?");
+            }
+            let until = Instant::now() + away;
+            away = (away * 2).min(AWAY_MAX);
+            while Instant::now() < until && !leaving.load(Ordering::Acquire) {
+                std::thread::sleep(POLL);
+            }
+            match self.take() {
+                Ok(joined) => consumer = Some(joined),
+                Err(error) => tracing::error!(%error, "joining the group failed"),
+            }
+        }
+    }
+}
+
+/// Until it shall end, or the group throws it out. Callbacks run only while somebody polls.
+fn stay(consumer: &BaseConsumer<Member>, leaving: &AtomicBool) -> Option<KafkaError> {
     while !leaving.load(Ordering::Acquire) {
         match consumer.poll(POLL) {
             // Records that came before their partition was paused.
             None | Some(Ok(_)) => {}
             Some(Err(error @ KafkaError::MessageConsumptionFatal(_))) => {
-                // Another process has joined under this node's name. Joining again would only throw that one out.
-                tracing::error!(%error, "this node lost its place in the group for good; is its name used twice?");
                 let held = consumer.context().held.lock().iter().copied().collect();
                 consumer.context().revoked(held);
-                return;
+                return Some(error);
             }
             Some(Err(error)) => logging::error(&error, "group membership"),
         }
     }
+    None
 }
 
 /// Translates rebalances, on the membership's thread.
 struct Member {
-    /// Topics by their names on the brokers.
-    topics: HashMap<String, &'static Topic>,
+    topics: Arc<HashMap<String, &'static Topic>>,
     held: Mutex<BTreeSet<Partition>>,
-    sink: Mutex<AssignmentSink>,
+    sink: Arc<Mutex<AssignmentSink>>,
 }
 
 impl Member {
