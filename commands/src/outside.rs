@@ -7,6 +7,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use domain::Timestamp;
+use eventlog::fault::clock_skew_ms;
 
 /// Something that runs beside everything else.
 pub trait Work: Send {
@@ -36,6 +37,11 @@ pub trait Outside: Send + Sync + 'static {
     /// When there are none.
     fn random(&self) -> io::Result<u128>;
 
+    /// Whether a caller may go on with a lane that nobody else is at. A simulation also leaves commands in the queue.
+    fn helps(&self) -> bool {
+        true
+    }
+
     /// Runs `work` to its end.
     ///
     /// # Errors
@@ -49,7 +55,7 @@ pub struct System;
 impl Outside for System {
     fn now(&self) -> Timestamp {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+        Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX).saturating_add(clock_skew_ms()))
     }
 
     fn random(&self) -> io::Result<u128> {

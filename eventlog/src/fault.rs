@@ -3,6 +3,7 @@
 //!
 //! `LONJA_CRASH=before-append:20` kills the process with SIGKILL when it reaches that point for the 20th time.
 //! `LONJA_MUTANT=no-dedup` switches one rule off, to prove that a verifier notices.
+//! `LONJA_CLOCK=FILE` has the process believe a time of day that is off by the milliseconds that the file says at the moment.
 
 /// A place where a fault test may kill the process.
 #[cfg(debug_assertions)]
@@ -31,6 +32,29 @@ pub fn crash_point(name: &str) {
 #[cfg(not(debug_assertions))]
 #[inline]
 pub fn crash_point(_name: &str) {}
+
+/// By how many milliseconds the time of day is to be off.
+///
+/// # Panics
+/// When the file does not say it.
+#[cfg(debug_assertions)]
+#[must_use]
+pub fn clock_skew_ms() -> i64 {
+    use std::sync::OnceLock;
+
+    static FILE: OnceLock<Option<std::ffi::OsString>> = OnceLock::new();
+    let Some(file) = FILE.get_or_init(|| std::env::var_os("LONJA_CLOCK")) else { return 0 };
+    let text = std::fs::read_to_string(file).unwrap_or_else(|error| panic!("LONJA_CLOCK cannot be read: {error}"));
+    text.trim().parse().unwrap_or_else(|_| panic!("LONJA_CLOCK says {text:?}, not milliseconds"))
+}
+
+/// By how many milliseconds the time of day is to be off.
+#[cfg(not(debug_assertions))]
+#[inline]
+#[must_use]
+pub fn clock_skew_ms() -> i64 {
+    0
+}
 
 /// The rules that can be switched off, to prove that whoever checks notices.
 pub const MUTANTS: &[&str] = &[

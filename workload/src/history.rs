@@ -62,6 +62,17 @@ impl Attempt {
         self.method == "GET"
     }
 
+    /// The aggregate that it is for, as records name it.
+    #[must_use]
+    pub fn subject(&self) -> String {
+        let path: Vec<&str> = self.path.trim_start_matches("/v1/").split('/').collect();
+        match path.as_slice() {
+            ["orders", id, ..] => format!("order/{id}"),
+            ["stock", sku, ..] => format!("stock/{sku}"),
+            _ => format!("order/{}", order_id(command_id(&self.key))),
+        }
+    }
+
     /// Whether only sending it again brings a definite answer. A read changes nothing and is not repeated.
     #[must_use]
     pub fn wants_repeating(&self) -> bool {
@@ -84,6 +95,15 @@ const COMMANDS: Uuid = Uuid::from_u128(0x9d0f_6c5e_2b7a_4a53_8e0c_5f1d_7a34_c6b1
 #[must_use]
 pub fn command_id(key: &str) -> Uuid {
     Uuid::new_v5(&COMMANDS, format!("anonymous\0{key}").as_bytes())
+}
+
+/// Namespace of the ids of orders, likewise.
+const ORDERS: Uuid = Uuid::from_u128(0x1f8b_d9a4_63c7_4de2_b5f0_e9a1_0c82_47d3);
+
+/// The id of the order that the command with this id places.
+#[must_use]
+pub fn order_id(command_id: Uuid) -> Uuid {
+    Uuid::new_v5(&ORDERS, command_id.as_bytes())
 }
 
 /// The position in a `Consistency-Token` of one decision.

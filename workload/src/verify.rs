@@ -50,6 +50,10 @@ pub struct Args {
     /// Others sent commands too: what nobody in the histories asked for is no violation
     #[arg(long)]
     allow_others: bool,
+    /// Several nodes answered: what a key named on one of them, another may not know when the key is used again for another
+    /// aggregate, and then both are decided
+    #[arg(long)]
+    several_nodes: bool,
     /// Leave the stores out (I9 and I12)
     #[arg(long)]
     log_only: bool,
@@ -142,7 +146,7 @@ async fn verdict(args: &Args, attempts: &mut [Attempt], reads: &[Attempt]) -> Re
         forget_lost(attempts, &decisions, lost_before);
     }
     let mut checked = vec!["I1", "I2", "I3", "I4", "I5", "I6", "I8", "I11"];
-    let mut violations = log_violations(attempts, &decisions, args.allow_others);
+    let mut violations = log_violations(attempts, &decisions, args.allow_others, args.several_nodes);
     violations.extend(reads::violations(&reads, &decisions));
     if !args.log_only {
         checked.extend(["I9", "I12"]);
@@ -182,9 +186,13 @@ fn forget_lost(attempts: &mut [Attempt], decisions: &[Decision], lost_before: i6
 }
 
 /// What history and log alone tell.
-#[must_use]
-pub fn log_violations(attempts: &[Attempt], decisions: &[Decision], allow_others: bool) -> Vec<Violation> {
-    let mut violations = answers::violations(attempts, decisions, allow_others);
+fn log_violations(
+    attempts: &[Attempt],
+    decisions: &[Decision],
+    allow_others: bool,
+    several_nodes: bool,
+) -> Vec<Violation> {
+    let mut violations = answers::violations(attempts, decisions, allow_others, several_nodes);
     violations.extend(history_of_aggregates::violations(decisions));
     violations
 }

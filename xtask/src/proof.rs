@@ -22,9 +22,12 @@ pub struct Args {
 /// When something does not build or start, or the verb fails.
 pub fn run(verb: &str, args: &Args) -> Result<()> {
     let (profile, directory) = if verb == "faults" { ("dev", "debug") } else { ("release", "release") };
-    build(&["--profile", profile, "--package", "lonja", "--package", "lonja-workload", "--bins"])?;
     if verb == "faults" {
+        // As the tests build them: with other features of the same crates much would be compiled anew.
+        build(&["--profile", profile, "--workspace", "--bins"])?;
         stack::install_fault_tools()?;
+    } else {
+        build(&["--profile", profile, "--package", "lonja", "--package", "lonja-workload", "--bins"])?;
     }
     let urls = Instance::load("dev")?.up()?;
     let mut command = Command::new(target()?.join(directory).join("workload"));

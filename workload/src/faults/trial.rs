@@ -202,6 +202,9 @@ impl Scene {
     fn judge(&self) -> Result<Verdict> {
         let mut verify = self.place.command("workload");
         verify.args(["verify", "--json"]).args(&*self.verify.borrow());
+        if self.shops.len() > 1 {
+            verify.arg("--several-nodes");
+        }
         for history in &*self.histories.borrow() {
             verify.arg("--history").arg(history);
         }

@@ -11,23 +11,31 @@ use super::Violation;
 use crate::history::{Attempt, Outcome, command_id};
 use crate::rule::{Content, Decision};
 
-/// Judges every command of the history, and every decision of the log.
-pub fn violations(attempts: &[Attempt], decisions: &[Decision], allow_others: bool) -> Vec<Violation> {
-    let mut by_id: BTreeMap<Uuid, Vec<&Decision>> = BTreeMap::new();
+/// Judges every command of the history, and every decision of the log. A command is what one key names; where `several_nodes`
+/// answered, what it names for one aggregate.
+pub fn violations(
+    attempts: &[Attempt],
+    decisions: &[Decision],
+    allow_others: bool,
+    several_nodes: bool,
+) -> Vec<Violation> {
+    let scope = |subject: String| several_nodes.then_some(subject);
+    let mut by_id: BTreeMap<(Uuid, Option<String>), Vec<&Decision>> = BTreeMap::new();
     for decision in decisions {
-        by_id.entry(decision.envelope.id).or_default().push(decision);
+        let subject = scope(decision.envelope.subject.clone());
+        by_id.entry((decision.envelope.id, subject)).or_default().push(decision);
     }
-    let mut by_key: BTreeMap<&str, Vec<&Attempt>> = BTreeMap::new();
+    let mut by_key: BTreeMap<(&str, Option<String>), Vec<&Attempt>> = BTreeMap::new();
     for attempt in attempts {
-        by_key.entry(&attempt.key).or_default().push(attempt);
+        by_key.entry((&attempt.key, scope(attempt.subject()))).or_default().push(attempt);
     }
     let mut violations = Vec::new();
-    for (id, found) in by_id.iter().filter(|(_, found)| found.len() > 1) {
+    for ((id, _), found) in by_id.iter().filter(|(_, found)| found.len() > 1) {
         let positions: Vec<_> = found.iter().map(|decision| decision.position()).collect();
         violations.push(Violation::new("I2", format!("command {id} was decided at {}", positions.join(" and "))));
     }
-    for (key, attempts) in &by_key {
-        let found = by_id.remove(&command_id(key)).unwrap_or_default();
+    for ((key, subject), attempts) in &by_key {
+        let found = by_id.remove(&(command_id(key), subject.clone())).unwrap_or_default();
         acknowledged(key, attempts, &found, &mut violations);
         same_answer(key, attempts, &mut violations);
         let may_be_there = attempts.iter().any(|attempt| attempt.outcome != Outcome::Failed);
@@ -165,7 +173,7 @@ mod tests {
     use super::*;
 
     fn found(attempts: &[Attempt], decisions: &[Decision]) -> Vec<&'static str> {
-        violations(attempts, decisions, false).iter().map(|violation| violation.invariant).collect()
+        violations(attempts, decisions, false, false).iter().map(|violation| violation.invariant).collect()
     }
 
     #[test]
@@ -197,7 +205,18 @@ mod tests {
         let unknown = Attempt { outcome: Outcome::Unknown, status: None, ..attempt("a") };
         assert_eq!(found(&[failed, unknown], &[decision("a", 0, placed(2))]), Vec::<&str>::new());
         assert_eq!(found(&[], &[decision("b", 0, placed(2))]), ["I3"]);
-        assert!(violations(&[], &[decision("b", 0, placed(2))], true).is_empty());
+        assert!(violations(&[], &[decision("b", 0, placed(2))], true, false).is_empty());
+    }
+
+    #[test]
+    fn on_several_nodes_a_key_may_name_one_command_for_each_aggregate() {
+        let cancel = Attempt { path: format!("/v1/orders/{}/cancel", Uuid::nil()), ..attempt("a") };
+        let refused = Attempt { outcome: Outcome::Failed, status: Some(422), ..attempt("a") };
+        let log = [decision("a", 0, Content::Unchanged)];
+        let found = |attempts: &[Attempt]| violations(attempts, &log, false, true).len();
+        assert_eq!(found(&[cancel.clone(), refused]), 0);
+        assert_eq!(found(&[cancel.clone(), cancel.clone()]), 1, "I8: both call themselves the first");
+        assert_eq!(found(&[cancel, attempt("a")]), 1, "I1: the order that was answered is not there");
     }
 
     #[test]

@@ -1,6 +1,5 @@
 //! Debian packages: only those whose programs are missing, all in one go.
 
-use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Result, bail};
@@ -41,12 +40,9 @@ pub fn missing(kinds: &[Kind], with_python: bool) -> Vec<&'static str> {
     packages
 }
 
-/// What faults are made with and this machine lacks: packet filters and clocks that are wrong.
+/// What faults are made with and this machine lacks: packet filters.
 pub fn missing_for_faults() -> Vec<&'static str> {
-    let faketime = ["/usr/lib", "/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu"]
-        .iter()
-        .any(|directory| Path::new(directory).join("faketime/libfaketime.so.1").exists());
-    let tools = [(has("nft"), "nftables"), (has("ip"), "iproute2"), (faketime, "libfaketime")];
+    let tools = [(has("nft"), "nftables"), (has("ip"), "iproute2")];
     tools.iter().filter(|(present, _)| !present).map(|(_, package)| *package).collect()
 }
 
