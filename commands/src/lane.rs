@@ -1,5 +1,5 @@
-//! The thread on which the owners of an aggregate type live. It serves many partitions with one producer, and reacts to a
-//! closed set of [`Event`]s; whatever takes long (restoring) happens elsewhere and reports back as an event.
+//! The place where the owners of an aggregate type live. It serves many partitions with one producer, and reacts to commands
+//! and a closed set of [`Event`]s, one at a time; whatever takes long (restoring) happens elsewhere and reports back as an event.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -8,8 +8,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::{Receiver, Sender, TryRecvError, TrySendError};
 use eventlog::{Appended, Appender, EventLog, Partition, Record, Report, ReportSink};
+use parking_lot::{Mutex, MutexGuard};
 use schemas::topics::TERM_STARTED;
 use schemas::wire::log::encode_claim;
 use schemas::{Envelope, Term, Topic};
@@ -32,6 +33,8 @@ const BACK_OFF_MAX: Duration = Duration::from_secs(2);
 const BACK_OFF_MIN: Duration = Duration::from_millis(50);
 /// How often it is looked whether the log still has what was confirmed.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Most events, or commands, between two looks at the others.
+const AT_ONCE: usize = 64;
 /// A term that lasted so long was no failure.
 const SETTLED_AFTER: Duration = Duration::from_secs(5);
 /// A term's tokens: the term's number on this lane above, the sequence number below these bits.
@@ -99,8 +102,7 @@ pub(crate) struct Lane<A: Aggregate> {
     pub store: Arc<Store>,
     pub node: String,
     pub status: Arc<Status>,
-    pub commands: Receiver<Queued<A>>,
-    pub events: Receiver<Event<A>>,
+    commands: Receiver<Queued<A>>,
     pub sender: Sender<Event<A>>,
     appender: Box<dyn Appender>,
     /// A producer that is warm already: a new one takes half a second to get its id.
@@ -138,18 +140,17 @@ impl<A: Aggregate> Lane<A> {
         store: Arc<Store>,
         node: String,
         commands: Receiver<Queued<A>>,
-    ) -> Result<(Self, Sender<Event<A>>), eventlog::LogError> {
-        let (sender, events) = crossbeam_channel::unbounded();
+        sender: Sender<Event<A>>,
+    ) -> Result<Self, eventlog::LogError> {
         let appender = context.log.appender(sink(&sender))?;
         let spare = context.log.appender(sink(&sender))?;
-        let lane = Self {
+        Ok(Self {
             context,
             store,
             node,
             status: Arc::new(Status::new(A::TOPIC)),
             commands,
-            events,
-            sender: sender.clone(),
+            sender,
             appender,
             spare,
             places: BTreeMap::new(),
@@ -160,8 +161,7 @@ impl<A: Aggregate> Lane<A> {
             looked_at: Some(Instant::now()),
             short: HashSet::new(),
             stopping: None,
-        };
-        Ok((lane, sender))
+        })
     }
 
     fn react(&mut self, event: Event<A>) {
@@ -182,7 +182,9 @@ impl<A: Aggregate> Lane<A> {
                 }
             }
             Event::Ends(ends) => self.looked(ends),
-            Event::Stop => {}
+            Event::Stop => {
+                self.stopping.get_or_insert_with(Instant::now);
+            }
         }
         self.count();
     }
@@ -357,6 +359,26 @@ impl<A: Aggregate> Lane<A> {
         }
     }
 
+    fn take_commands(&mut self) {
+        for _ in 0..AT_ONCE {
+            let Ok(queued) = self.commands.try_recv() else { return };
+            self.command(queued);
+        }
+    }
+
+    /// Whether it has ended.
+    fn keep(&mut self) -> bool {
+        if self.folded_at.elapsed() >= FOLD_AFTER / 2 {
+            self.tick();
+            self.look();
+        }
+        let ended = self.stopping.is_some_and(|since| self.is_drained() || since.elapsed() > DRAIN_MAX);
+        if ended {
+            self.leave();
+        }
+        ended
+    }
+
     fn tick(&mut self) {
         self.folded_at = Instant::now();
         let mut ended = Vec::new();
@@ -443,29 +465,91 @@ impl<A: Aggregate> Lane<A> {
     }
 }
 
+/// A lane, for all threads that may go on with it. A caller with a command does so itself where nobody else does: waking the
+/// lane's own thread and waiting for it would cost more than most decisions. Who finds it busy leaves the command in the
+/// queue, and whoever is at work takes it along (flat combining: Hendler, Incze, Shavit and Tzafrir 2010).
+pub(crate) struct Shared<A: Aggregate> {
+    /// Nothing once it has ended, be it by a panic.
+    lane: Mutex<Option<Box<Lane<A>>>>,
+    queue: Sender<Queued<A>>,
+}
+
+impl<A: Aggregate> Shared<A> {
+    pub fn new(lane: Lane<A>, queue: Sender<Queued<A>>) -> Self {
+        Self { lane: Mutex::new(Some(Box::new(lane))), queue }
+    }
+
+    /// Queues a command, and takes it out again if nobody else is at work.
+    pub fn command(&self, queued: Queued<A>) -> Result<(), TrySendError<Queued<A>>> {
+        self.queue.try_send(queued)?;
+        self.help();
+        Ok(())
+    }
+
+    /// Takes commands until there are none, or somebody else does. Who puts one into the queue and finds the lane busy
+    /// relies on it that the queue is looked at once more after it.
+    fn help(&self) {
+        while !self.queue.is_empty()
+            && let Some(lane) = self.lane.try_lock()
+        {
+            let helped = Self::go_on(lane, |lane| {
+                let helps = lane.context.outside.helps();
+                if helps {
+                    lane.take_commands();
+                }
+                helps
+            });
+            if helped != Some(true) {
+                return;
+            }
+        }
+    }
+
+    /// A lane that panics is not seen again.
+    fn go_on<T>(mut place: MutexGuard<'_, Option<Box<Lane<A>>>>, work: impl FnOnce(&mut Lane<A>) -> T) -> Option<T> {
+        let mut lane = place.take()?;
+        let done = work(&mut lane);
+        *place = Some(lane);
+        Some(done)
+    }
+}
+
+/// The lane's own thread: what happens without a command.
+pub(crate) struct Keeper<A: Aggregate> {
+    pub shared: Arc<Shared<A>>,
+    pub events: Receiver<Event<A>>,
+}
+
+/// The lane ends with it, whoever else could still go on with it.
+impl<A: Aggregate> Drop for Keeper<A> {
+    fn drop(&mut self) {
+        let lane = self.shared.lane.lock().take();
+        drop(lane);
+    }
+}
+
 /// Serves until stopped and drained.
-impl<A: Aggregate> Work for Lane<A> {
+impl<A: Aggregate> Work for Keeper<A> {
     fn step(&mut self, patience: Duration) -> Next {
-        crossbeam_channel::select_biased! {
-            recv(self.events) -> event => match event {
-                Ok(Event::Stop) => { self.stopping.get_or_insert_with(Instant::now); }
-                Ok(event) => self.react(event),
-                Err(_) => return Next::Done,
-            },
-            recv(self.commands) -> queued => match queued {
-                Ok(queued) => self.command(queued),
-                Err(_) => { self.stopping.get_or_insert_with(Instant::now); }
-            },
-            default(patience.min(FOLD_AFTER)) => {}
-        }
-        if self.folded_at.elapsed() >= FOLD_AFTER / 2 {
-            self.tick();
-            self.look();
-        }
-        if self.stopping.is_some_and(|since| self.is_drained() || since.elapsed() > DRAIN_MAX) {
-            self.leave();
+        let patience = patience.min(FOLD_AFTER / 2);
+        let event = match self.events.try_recv() {
+            Err(TryRecvError::Empty) if !patience.is_zero() => self.events.recv_timeout(patience).ok(),
+            event => event.ok(),
+        };
+        // Nobody can send anything any more.
+        let deserted = Arc::strong_count(&self.shared) == 1;
+        let ended = Shared::go_on(self.shared.lane.lock(), |lane| {
+            if deserted {
+                lane.stopping.get_or_insert_with(Instant::now);
+            }
+            event.into_iter().chain(self.events.try_iter().take(AT_ONCE)).for_each(|event| lane.react(event));
+            lane.take_commands();
+            lane.keep()
+        });
+        if ended != Some(false) {
             return Next::Done;
         }
+        self.shared.help();
         Next::Now
     }
 }

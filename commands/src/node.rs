@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::lane::{Event, Known, Lane, Owned};
+use crate::lane::{Event, Keeper, Known, Lane, Owned, Shared};
 use crate::ledger::Ledger;
 use crate::outside::{Outside, System};
 use crate::owner::Context;
@@ -100,12 +100,15 @@ impl Commands {
         for number in 0..self.options.lanes.max(1) {
             let (queue, commands) = crossbeam_channel::bounded(self.options.queue_max);
             let (store, node) = (Arc::clone(&self.store), self.options.node.clone());
-            let (lane, events) = Lane::<A>::new(Arc::clone(&self.context), store, node, commands)?;
-            let way = Way { queue, status: Arc::clone(&lane.status) };
+            let (sender, events) = crossbeam_channel::unbounded();
+            let lane = Lane::<A>::new(Arc::clone(&self.context), store, node, commands, sender.clone())?;
+            let status = Arc::clone(&lane.status);
+            let way = Way { lane: Arc::new(Shared::new(lane, queue)), status };
+            let keeper = Keeper { shared: Arc::clone(&way.lane), events };
             let codec = Arc::clone(&self.context.codec);
-            self.lanes.push(Arc::new(Handle { number, events, way: way.clone(), codec }));
+            self.lanes.push(Arc::new(Handle { number, events: sender, way: way.clone(), codec }));
             let name = format!("{}-lane-{number}", A::TOPIC.aggregate);
-            self.threads.extend(self.context.outside.run(name, Box::new(lane))?);
+            self.threads.extend(self.context.outside.run(name, Box::new(keeper))?);
             lanes.push(way);
         }
         let (ledger, codec) = (Arc::clone(&self.ledger), Arc::clone(&self.context.codec));

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::{Sender, TrySendError};
+use crossbeam_channel::TrySendError;
 use eventlog::Partition;
 use schemas::Codec;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use crate::lane::{Queued, Status};
+use crate::lane::{Queued, Shared, Status};
 use crate::ledger::Ledger;
 use crate::owner::Failure;
 use crate::peers::{Forwarded, Peers, Trouble};
@@ -28,13 +28,13 @@ pub struct Router<A: Aggregate> {
 
 /// The way to a lane of this node.
 pub(crate) struct Way<A: Aggregate> {
-    pub queue: Sender<Queued<A>>,
+    pub lane: Arc<Shared<A>>,
     pub status: Arc<Status>,
 }
 
 impl<A: Aggregate> Clone for Way<A> {
     fn clone(&self) -> Self {
-        Self { queue: self.queue.clone(), status: Arc::clone(&self.status) }
+        Self { lane: Arc::clone(&self.lane), status: Arc::clone(&self.status) }
     }
 }
 
@@ -132,7 +132,7 @@ pub(crate) async fn ask<A: Aggregate>(
     deadline: Instant,
 ) -> Result<Decided<A::Event>, Trouble> {
     let (reply, answer) = oneshot::channel();
-    match lane.queue.try_send(Queued { partition, request, reply }) {
+    match lane.lane.command(Queued { partition, request, reply }) {
         Ok(()) => {}
         Err(TrySendError::Full(_)) => return Err(Trouble::Busy),
         Err(TrySendError::Disconnected(_)) => return Err(Trouble::Stopping),
