@@ -57,6 +57,9 @@ pub fn serve(args: &Args) -> Result<()> {
     let id = format!("lonja-bench-{}", Uuid::new_v4().simple());
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", &args.kafka).set("linger.ms", "0").set("enable.metrics.push", "false");
+    // The broker refuses the next transaction while it still marks the end of the last one; the client asks again only after
+    // 100 ms by default.
+    config.set("retry.backoff.ms", "5").set("retry.backoff.max.ms", "20");
     let producer: BaseProducer = config.clone().set("transactional.id", &id).create().context("making a producer")?;
     producer.init_transactions(PATIENCE).context("asking for a transactional id")?;
     let consumer: BaseConsumer = config.set("group.id", &id).create().context("making a consumer")?;
