@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use crossbeam_channel::{Receiver, Sender, TryRecvError, TrySendError};
+use eventlog::fault::mutant;
 use eventlog::{Appended, Appender, EventLog, Partition, Record, Report, ReportSink};
 use parking_lot::{Mutex, MutexGuard};
 use schemas::topics::TERM_STARTED;
@@ -22,7 +23,7 @@ use crate::metrics::{STEP_DOWNS, TERMS_STARTED};
 use crate::outside::{Next, Work};
 use crate::owner::{Context, FOLD_AFTER, Failure, Owner, Reply, SteppedDown, answer};
 use crate::restore::{ClaimSender, Claimed, Job, Progress, Restore};
-use crate::states::{Outcome, Store};
+use crate::states::{Folded, Outcome, Store};
 use crate::{Aggregate, CommandRequest};
 
 /// How long a stopping lane waits for outstanding records.
@@ -49,8 +50,8 @@ pub(crate) enum Event<A> {
     Restored(u64, Progress<A>),
     Lookup(Uuid, oneshot::Sender<Known>),
     Owned(oneshot::Sender<Vec<Owned>>),
-    /// Where the log ends, and how far the owner had confirmed it when this was asked.
-    Ends(Vec<(Partition, u64, u64)>),
+    /// How far owners had confirmed the log when it was asked, and whether it has all of it.
+    Looked(Vec<(Partition, u64, bool)>),
     Stop,
 }
 
@@ -113,10 +114,10 @@ pub(crate) struct Lane<A: Aggregate> {
     terms_begun: u64,
     restores_begun: u64,
     folded_at: Instant,
-    /// When the log was last asked where it ends; `None` while the answer is awaited.
+    /// When it was last looked whether the log has what was confirmed; `None` while the answer is awaited.
     looked_at: Option<Instant>,
-    /// Partitions that ended before what is confirmed when last looked at.
-    short: HashSet<Partition>,
+    /// Partitions that did not have it then.
+    missing: HashSet<Partition>,
     stopping: Option<Instant>,
 }
 
@@ -159,7 +160,7 @@ impl<A: Aggregate> Lane<A> {
             restores_begun: 0,
             folded_at: Instant::now(),
             looked_at: Some(Instant::now()),
-            short: HashSet::new(),
+            missing: HashSet::new(),
             stopping: None,
         })
     }
@@ -181,7 +182,7 @@ impl<A: Aggregate> Lane<A> {
                     tracing::debug!("nobody waits for the owned partitions any more");
                 }
             }
-            Event::Ends(ends) => self.looked(ends),
+            Event::Looked(found) => self.looked(found),
             Event::Stop => {
                 self.stopping.get_or_insert_with(Instant::now);
             }
@@ -394,34 +395,40 @@ impl<A: Aggregate> Lane<A> {
         }
     }
 
-    /// Asks where the log ends, beside everything else: an owner that appends nothing does not notice otherwise that the log
-    /// lost its tail, and would go on answering repeats from what it remembers.
+    /// Looks, beside everything else, whether the log still has each owner's claim and last confirmed record. An owner that
+    /// appends nothing does not notice otherwise that the log lost its tail, and would go on answering repeats from what it
+    /// remembers; and where the log lost the claim, too, and has grown again, what the owner appends can stand where it
+    /// expects it. Between the two nothing is lost unnoticed: a log takes no more of an appender when it misses some of it.
     fn look(&mut self) {
         if self.looked_at.is_none_or(|at| at.elapsed() < LOOK_EVERY) {
             return;
         }
-        let asked: Vec<_> = self.owned().into_iter().filter_map(|o| Some((o.partition, o.running?.1))).collect();
+        let running = |(partition, place): (&Partition, &Place<A>)| match place {
+            Place::Running { owner, .. } => Some((*partition, owner.folded())),
+            Place::Restoring { .. } => None,
+        };
+        let asked: Vec<_> = self.places.iter().filter_map(running).collect();
         let look = Look { log: Arc::clone(&self.context.log), asked, sender: self.sender.clone() };
         self.looked_at = match self.context.outside.run("look".into(), Box::new(look)) {
             Ok(_) => None,
             Err(error) => {
-                tracing::error!(%error, "no thread for looking where the log ends");
+                tracing::error!(%error, "no thread for looking at the log");
                 Some(Instant::now())
             }
         };
     }
 
     /// Twice in a row, because a new leader may say for a moment that less is replicated than is.
-    fn looked(&mut self, ends: Vec<(Partition, u64, u64)>) {
+    fn looked(&mut self, found: Vec<(Partition, u64, bool)>) {
         self.looked_at = Some(Instant::now());
-        for (partition, confirmed, end) in ends {
-            if end >= confirmed {
-                self.short.remove(&partition);
-            } else if !self.short.insert(partition)
+        for (partition, confirmed, there) in found {
+            if there {
+                self.missing.remove(&partition);
+            } else if !self.missing.insert(partition)
                 && matches!(self.places.get(&partition), Some(Place::Running { .. }))
             {
-                self.short.remove(&partition);
-                self.step_down(partition, &SteppedDown::Lost { end, confirmed });
+                self.missing.remove(&partition);
+                self.step_down(partition, &SteppedDown::Lost { confirmed });
             }
         }
     }
@@ -557,21 +564,21 @@ impl<A: Aggregate> Work for Keeper<A> {
 /// Asks the log, which may take its time.
 struct Look<A> {
     log: Arc<dyn EventLog>,
-    asked: Vec<(Partition, u64)>,
+    asked: Vec<(Partition, Folded)>,
     sender: Sender<Event<A>>,
 }
 
 impl<A: Aggregate> Work for Look<A> {
     fn step(&mut self, _: Duration) -> Next {
-        let ask = |&(partition, confirmed): &(Partition, u64)| match self.log.end(partition) {
-            Ok(end) => Some((partition, confirmed, end)),
+        let ask = |(partition, folded): &(Partition, Folded)| match folded.stands(&*self.log, *partition) {
+            Ok(there) => Some((*partition, folded.checkpoint.next, there || mutant("owner-look"))),
             Err(error) => {
-                tracing::debug!(error = &error as &dyn std::error::Error, %partition, "the log does not say its end");
+                tracing::debug!(error = &error as &dyn std::error::Error, %partition, "the log does not say what it has");
                 None
             }
         };
-        let ends = self.asked.iter().filter_map(ask).collect();
-        if self.sender.send(Event::Ends(ends)).is_err() {
+        let found = self.asked.iter().filter_map(ask).collect();
+        if self.sender.send(Event::Looked(found)).is_err() {
             tracing::debug!("the lane has ended");
         }
         Next::Done

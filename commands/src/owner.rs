@@ -24,7 +24,7 @@ use crate::decide::decide;
 use crate::metrics::{APPEND_SECONDS, UNHEARD_ANSWERS};
 use crate::outside::Outside;
 use crate::peers::Peers;
-use crate::states::{Outcome, States, StoreError};
+use crate::states::{Folded, Outcome, States, StoreError};
 use crate::working_set::{Held, WorkingSet};
 use crate::{Aggregate, CommandRequest, Decided, Decision, Position};
 
@@ -64,8 +64,8 @@ pub(crate) enum SteppedDown {
     Offset { offset: Option<u64>, expected: u64 },
     #[error("a newer claim deposed this owner")]
     Deposed,
-    #[error("the log ends at {end}, {confirmed} was confirmed: it lost its tail")]
-    Lost { end: u64, confirmed: u64 },
+    #[error("the log lost the claim, or what was confirmed before {confirmed}")]
+    Lost { confirmed: u64 },
     #[error("nobody waits for the claim any more")]
     Abandoned,
     #[error("the records between could not be read: {0}")]
@@ -93,6 +93,8 @@ pub(crate) struct Owner<A: Aggregate> {
     partition: Partition,
     term: Term,
     memory: WorkingSet<A>,
+    /// What it started from.
+    base: Checkpoint,
     /// Of everything confirmed.
     confirmed: Checkpoint,
     /// Sequence number of the latest record handed to the log.
@@ -124,6 +126,7 @@ impl<A: Aggregate> Owner<A> {
             partition,
             term,
             memory: WorkingSet::new(states),
+            base: checkpoint,
             confirmed: checkpoint,
             sequence: 0,
             first_token,
@@ -355,7 +358,7 @@ impl<A: Aggregate> Owner<A> {
     /// Folds everything confirmed into the store.
     pub fn fold(&mut self, context: &Context) -> Result<(), SteppedDown> {
         self.confirmed = self.checkpoint();
-        Ok(self.memory.fold(&context.codec, self.confirmed)?)
+        Ok(self.memory.fold(&context.codec, Folded { checkpoint: self.confirmed, base: self.base })?)
     }
 
     /// The checkpoint of everything confirmed; the digest of its last record is worked out only here.
@@ -363,6 +366,11 @@ impl<A: Aggregate> Owner<A> {
         let last_record =
             self.memory.last().map_or(self.confirmed.last_record, |last| identity(last.timestamp, &last.record));
         Checkpoint { last_record, ..self.confirmed }
+    }
+
+    /// Everything confirmed, and what it stands on.
+    pub fn folded(&self) -> Folded {
+        Folded { checkpoint: self.checkpoint(), base: self.base }
     }
 
     /// What is known of a command here: `Some(None)` while it is not confirmed.

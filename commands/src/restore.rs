@@ -17,7 +17,7 @@ use crate::Aggregate;
 use crate::metrics::STATE_WIPES;
 use crate::outside::{Next, Work};
 use crate::owner::{Context, Started};
-use crate::states::{States, Store, StoreError};
+use crate::states::{Folded, States, Store, StoreError};
 
 /// Records folded into the store at a time while restoring.
 const BATCH_MAX: usize = 4_096;
@@ -177,7 +177,15 @@ fn open<A: Aggregate>(
     let mut from = Vec::new();
     for (partition, restoring) in restoring.iter_mut() {
         restoring.end = context.log.end(*partition)?;
-        let checkpoint = restoring.states.checkpoint()?;
+        let mut checkpoint = None;
+        if let Some(folded) = restoring.states.folded()? {
+            if folded.base_stands(&*context.log, *partition)? {
+                checkpoint = Some(folded.checkpoint);
+            } else {
+                tracing::error!(%partition, "the log lost the claim of the owner that folded it; local state is rebuilt");
+                ::metrics::counter!(STATE_WIPES, "topic" => partition.topic.name).increment(1);
+            }
+        }
         if checkpoint.is_none() {
             restoring.states.wipe()?;
         }
@@ -274,7 +282,7 @@ fn fold<A: Aggregate>(
         if let Some(restoring) = restoring.get(&partition)
             && let Some(checkpoint) = tail.checkpoint(partition)
         {
-            restoring.states.fold(&context.codec, &records, checkpoint, |_| None)?;
+            restoring.states.fold(&context.codec, &records, Folded::read(checkpoint), |_| None)?;
         }
     }
     Ok(())

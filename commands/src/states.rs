@@ -14,7 +14,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use domain::Timestamp;
-use eventlog::{Admitted, Checkpoint, Partition};
+use eventlog::fault::mutant;
+use eventlog::{Admitted, Checkpoint, EventLog, LogError, Partition};
 use foldhash::{HashMap, HashMapExt};
 use parking_lot::Mutex;
 use schemas::topics::{COMMAND_REFUSED, COMMAND_UNCHANGED};
@@ -102,6 +103,34 @@ impl Outcome {
         let partition = Partition { topic: A::TOPIC, number: self.partition };
         let position = Position { partition, offset: self.offset };
         Ok(Decided { position, version: self.version, replayed: true, decision })
+    }
+}
+
+/// How far a partition is folded, and what that stands on.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct Folded {
+    /// How far.
+    pub checkpoint: Checkpoint,
+    /// How far it had been read from the log when the owner started, its claim included. An owner whose claim is lost may not
+    /// notice at once, and folds what stands in the log where it expects it, and does not count.
+    pub base: Checkpoint,
+}
+
+impl Folded {
+    /// Everything was read from the log.
+    pub fn read(checkpoint: Checkpoint) -> Self {
+        Self { checkpoint, base: checkpoint }
+    }
+
+    /// Whether the log still has what was folded.
+    pub fn stands(&self, log: &dyn EventLog, partition: Partition) -> Result<bool, LogError> {
+        Ok(self.base_stands(log, partition)? && self.checkpoint.stands(log, partition)?)
+    }
+
+    /// Whether it has what that stands on.
+    pub fn base_stands(&self, log: &dyn EventLog, partition: Partition) -> Result<bool, LogError> {
+        let same = self.base.next == self.checkpoint.next;
+        Ok(same || mutant("checkpoint-base") || self.base.stands(log, partition)?)
     }
 }
 
@@ -198,12 +227,12 @@ impl<A> Drop for States<A> {
 
 impl<A: Aggregate> States<A> {
     /// How far this partition is folded, by today's fold.
-    pub fn checkpoint(&self) -> Result<Option<Checkpoint>, StoreError> {
+    pub fn folded(&self) -> Result<Option<Folded>, StoreError> {
         let Some(bytes) = self.store.tables.get(Table::Checkpoints, self.partition.to_string().as_bytes())? else {
             return Ok(None);
         };
-        let (state_version, checkpoint): (u32, Checkpoint) = postcard::from_bytes(&bytes)?;
-        Ok((state_version == A::STATE_VERSION).then_some(checkpoint))
+        let (state_version, folded): (u32, Folded) = postcard::from_bytes(&bytes)?;
+        Ok((state_version == A::STATE_VERSION).then_some(folded))
     }
 
     /// The state of one aggregate.
@@ -225,7 +254,7 @@ impl<A: Aggregate> States<A> {
         &self,
         codec: &Codec,
         records: &[Admitted],
-        checkpoint: Checkpoint,
+        folded: Folded,
         known: impl Fn(&Bytes) -> Option<&'s Slot<A>>,
     ) -> Result<(), StoreError>
     where
@@ -257,7 +286,7 @@ impl<A: Aggregate> States<A> {
             tables.insert(&mut batch, Table::Ages, age_key(last.timestamp, last.envelope.id), ids);
             self.expire(&mut batch, last.timestamp)?;
         }
-        let value = postcard::to_stdvec(&(A::STATE_VERSION, checkpoint))?;
+        let value = postcard::to_stdvec(&(A::STATE_VERSION, folded))?;
         tables.insert(&mut batch, Table::Checkpoints, self.partition.to_string(), value);
         Ok(tables.commit(batch)?)
     }
@@ -362,7 +391,8 @@ mod tests {
         let store = Store::open(directory.path()).unwrap();
         let states = store.lease::<StockItem>(PARTITION).unwrap();
         let checkpoint = Checkpoint { next: 1, terms: Terms::default(), topic_id: Uuid::nil(), last_record: 0 };
-        let fold = |records: &[Admitted]| states.fold(&Codec::local(), records, checkpoint, |_| None).unwrap();
+        let fold =
+            |records: &[Admitted]| states.fold(&Codec::local(), records, Folded::read(checkpoint), |_| None).unwrap();
         let horizon = i64::try_from(OUTCOME_HORIZON.as_millis()).unwrap();
         fold(&[unchanged(1, 1_000), unchanged(2, 1_001), unchanged(3, 1_002)]);
         fold(&[unchanged(4, 1_003)]);

@@ -4,7 +4,7 @@
 use std::num::NonZeroUsize;
 
 use bytes::Bytes;
-use eventlog::{Admitted, Checkpoint};
+use eventlog::Admitted;
 use foldhash::{HashMap, HashMapExt};
 use lru::LruCache;
 use schemas::Codec;
@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::Aggregate;
-use crate::states::{Outcome, Slot, States, StoreError};
+use crate::states::{Folded, Outcome, Slot, States, StoreError};
 
 /// Clean states kept in memory per partition.
 const CACHED_STATES_MAX: NonZeroUsize = NonZeroUsize::new(8_192).expect("it is not 0");
@@ -106,12 +106,12 @@ impl<A: Aggregate> WorkingSet<A> {
     }
 
     /// Folds into the store what waits for it, up to `confirmed`.
-    pub fn fold(&mut self, codec: &Codec, confirmed: Checkpoint) -> Result<(), StoreError> {
+    pub fn fold(&mut self, codec: &Codec, confirmed: Folded) -> Result<(), StoreError> {
         self.unfolded_since = None;
         if self.unfolded.is_empty() {
             return Ok(());
         }
-        let is_settled = |held: &Held<A>| held.last <= confirmed.terms.sequence;
+        let is_settled = |held: &Held<A>| held.last <= confirmed.checkpoint.terms.sequence;
         // With nothing outstanding, an aggregate's tentative state is what its records fold to.
         let known = |key: &Bytes| self.hot.get(key).filter(|held| is_settled(held)).map(|held| &held.slot);
         self.states.fold(codec, &self.unfolded, confirmed, known)?;

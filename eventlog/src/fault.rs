@@ -72,6 +72,9 @@ pub const MUTANTS: &[&str] = &[
     // A view's checkpoint moves from where it was expected; a checkpoint knows its last record.
     "checkpoint-cas",
     "checkpoint-identity",
+    // What an owner confirmed stands on its claim; it looks whether the log still has both.
+    "checkpoint-base",
+    "owner-look",
     // An owner starts with everything up to its claim; behind an append that failed nothing lands.
     "restore-to-claim",
     "gapless",

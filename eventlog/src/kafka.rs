@@ -13,6 +13,7 @@ pub mod topics;
 
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -22,7 +23,7 @@ use uuid::Uuid;
 
 use logging::Quiet;
 
-use crate::{Appender, AssignmentSink, EventLog, LogError, Membership, Partition, Reader, ReportSink};
+use crate::{Appender, AssignmentSink, EventLog, LogError, Membership, Partition, Reader, ReportSink, Stored};
 
 /// How long to wait before asking again what the brokers do not know yet.
 const RETRY_BACKOFF: Duration = Duration::from_millis(50);
@@ -56,6 +57,8 @@ pub struct KafkaLog {
     cluster_id: String,
     /// For questions about offsets and topics; it reads nothing.
     client: BaseConsumer<Quiet>,
+    /// For single records, once somebody has asked for one.
+    single: Mutex<Option<reader::KafkaReader>>,
 }
 
 impl KafkaLog {
@@ -71,7 +74,7 @@ impl KafkaLog {
             .map_err(|error| connecting(error.to_string()))?;
         let cluster_id = client.client().fetch_cluster_id(settings.request_timeout);
         let cluster_id = cluster_id.ok_or_else(|| connecting("no broker answers".into()))?;
-        Ok(Self { brokers: brokers.to_owned(), settings, cluster_id, client })
+        Ok(Self { brokers: brokers.to_owned(), settings, cluster_id, client, single: Mutex::default() })
     }
 
     /// What the topic is called on the brokers.
@@ -140,6 +143,21 @@ impl EventLog for KafkaLog {
 
     fn reader(&self, from: &[(Partition, u64)]) -> Result<Box<dyn Reader>, LogError> {
         Ok(Box::new(reader::KafkaReader::new(self.config(), &self.settings, from)?))
+    }
+
+    /// By a client of its own that is kept, and fetches one batch.
+    fn record(&self, partition: Partition, offset: u64) -> Result<Option<Stored>, LogError> {
+        if self.end(partition)? <= offset {
+            return Ok(None);
+        }
+        let mut kept = self.single.lock();
+        let mut reader = match kept.take() {
+            Some(reader) => reader,
+            None => reader::KafkaReader::of_single_records(self.config(), &self.settings)?,
+        };
+        let stored = reader.at(&self.settings.prefix, partition, offset)?;
+        *kept = Some(reader);
+        Ok(stored)
     }
 
     fn join(

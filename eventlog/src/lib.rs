@@ -264,6 +264,17 @@ pub trait EventLog: Send + Sync + 'static {
     /// When it cannot be made.
     fn reader(&self, from: &[(Partition, u64)]) -> Result<Box<dyn Reader>, LogError>;
 
+    /// The record at `offset`, if the log has come so far. For a look at a few places: folding code uses [`Tail`].
+    ///
+    /// # Errors
+    /// When the partition is not there or the log does not answer.
+    fn record(&self, partition: Partition, offset: u64) -> Result<Option<Stored>, LogError> {
+        if self.end(partition)? <= offset {
+            return Ok(None);
+        }
+        Ok(self.reader(&[(partition, offset)])?.poll(1, Duration::ZERO)?.pop())
+    }
+
     /// Joins the group of owners of `topics` as `node` until the membership is dropped. Returns at once.
     ///
     /// # Errors

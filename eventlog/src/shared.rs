@@ -54,6 +54,10 @@ impl EventLog for SharedLog {
         Ok(Box::new(SharedReader { log, feed, positions, source: Source::Own { reader, looked: None } }))
     }
 
+    fn record(&self, partition: Partition, offset: u64) -> Result<Option<Stored>, LogError> {
+        self.log.record(partition, offset)
+    }
+
     fn join(
         &self,
         group: &str,

@@ -175,6 +175,18 @@ fn check_reach(
     Ok(())
 }
 
+impl Checkpoint {
+    /// Whether the log still has the last record that was folded.
+    ///
+    /// # Errors
+    /// When the log cannot be asked.
+    pub fn stands(&self, log: &dyn EventLog, partition: Partition) -> Result<bool, LogError> {
+        let Some(last) = self.next.checked_sub(1) else { return Ok(true) };
+        let stored = log.record(partition, last)?;
+        Ok(stored.is_some_and(|stored| identity(stored.timestamp, &stored.record) == self.last_record))
+    }
+}
+
 impl Fold {
     fn new(topic_id: Uuid, checkpoint: Option<Checkpoint>) -> Self {
         let start = Checkpoint { next: 0, terms: Terms::default(), topic_id, last_record: 0 };

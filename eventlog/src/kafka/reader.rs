@@ -40,14 +40,34 @@ struct Cursor {
 }
 
 impl KafkaReader {
-    pub(super) fn new(
-        mut config: ClientConfig,
-        settings: &Settings,
-        from: &[(Partition, u64)],
-    ) -> Result<Self, LogError> {
+    pub(super) fn new(config: ClientConfig, settings: &Settings, from: &[(Partition, u64)]) -> Result<Self, LogError> {
         // Where records are rare, nothing is gained by collecting, and a fetch may wait longer for the next one.
         let rare = from.iter().all(|(partition, _)| partition.topic.settings != EVENTS);
         let (wait_ms, bytes_min) = if rare { ("500", "1") } else { ("10", "65536") };
+        let fetching = [
+            // One fetch is under way per broker: a partition that is assigned in the meantime waits this long.
+            ("fetch.wait.max.ms", wait_ms),
+            // Left to itself, every record is fetched alone by every reader, and broker and readers do little else. So
+            // the broker collects, and a record is seen at most so much later.
+            ("fetch.min.bytes", bytes_min),
+            ("queued.min.messages", "20000"),
+            ("queued.max.messages.kbytes", "16384"),
+        ];
+        Self::make(config, settings, from, &fetching)
+    }
+
+    /// For [`Self::at`]: a fetch asks for as little as can be, and brings the one batch in which the record is.
+    pub(super) fn of_single_records(config: ClientConfig, settings: &Settings) -> Result<Self, LogError> {
+        let fetching = [("fetch.wait.max.ms", "10"), ("fetch.message.max.bytes", "1"), ("queued.min.messages", "1")];
+        Self::make(config, settings, &[], &fetching)
+    }
+
+    fn make(
+        mut config: ClientConfig,
+        settings: &Settings,
+        from: &[(Partition, u64)],
+        fetching: &[(&str, &str)],
+    ) -> Result<Self, LogError> {
         config
             // Needed for assigning partitions by hand; nobody joins it and nothing is committed.
             .set("group.id", format!("{}lonja-readers", settings.prefix))
@@ -56,26 +76,34 @@ impl KafkaReader {
             .set("auto.offset.reset", "error")
             .set("isolation.level", "read_uncommitted")
             .set("check.crcs", "false")
-            // One fetch is under way per broker: a partition that is assigned in the meantime waits this long.
-            .set("fetch.wait.max.ms", wait_ms)
-            // Left to itself, every record is fetched alone by every reader, and broker and readers do little else. So
-            // the broker collects, and a record is seen at most so much later.
-            .set("fetch.min.bytes", bytes_min)
             // How long a full queue pauses; a second by default.
             .set("fetch.queue.backoff.ms", "5")
-            .set("fetch.error.backoff.ms", "50")
-            .set("queued.min.messages", "20000")
-            .set("queued.max.messages.kbytes", "16384");
+            .set("fetch.error.backoff.ms", "50");
+        for (name, value) in fetching {
+            config.set(*name, *value);
+        }
         let consumer = config.create_with_context(Quiet).map_err(|error| unavailable("making a consumer", &error))?;
-        let name = |topic: &Topic| format!("{}{}", settings.prefix, topic.name);
-        let cursor = Cursor {
-            topics: from.iter().map(|(partition, _)| (name(partition.topic), partition.topic)).collect(),
-            positions: from.iter().map(|&(partition, next)| (partition, (name(partition.topic), next))).collect(),
-        };
+        let cursor = Cursor::new(&settings.prefix, from);
         let consumer = DroppedElsewhere::new(consumer);
         let mut reader = Self { consumer, cursor, request_timeout: settings.request_timeout, stopped: true };
         reader.assign()?;
         Ok(reader)
+    }
+
+    /// The record at `offset`, which is in the log. Then it reads nothing until it is asked again.
+    pub(super) fn at(&mut self, prefix: &str, partition: Partition, offset: u64) -> Result<Option<Stored>, LogError> {
+        self.cursor = Cursor::new(prefix, &[(partition, offset)]);
+        self.assign()?;
+        let found = self.poll(1, self.request_timeout)?.pop();
+        self.cursor = Cursor::new(prefix, &[]);
+        self.assign()?;
+        match found {
+            Some(stored) => Ok(Some(stored).filter(|stored| stored.offset == offset)),
+            None => Err(LogError::Unavailable {
+                doing: format!("reading {partition}@{offset}"),
+                detail: "nothing came".to_owned(),
+            }),
+        }
     }
 
     fn assign(&mut self) -> Result<(), LogError> {
@@ -142,6 +170,14 @@ impl Reader for KafkaReader {
 }
 
 impl Cursor {
+    fn new(prefix: &str, from: &[(Partition, u64)]) -> Self {
+        let name = |topic: &Topic| format!("{prefix}{}", topic.name);
+        Self {
+            topics: from.iter().map(|(partition, _)| (name(partition.topic), partition.topic)).collect(),
+            positions: from.iter().map(|&(partition, next)| (partition, (name(partition.topic), next))).collect(),
+        }
+    }
+
     /// The record that `message` is, if it is one that is asked for and was not returned before.
     fn take(&mut self, message: &BorrowedMessage<'_>) -> Option<Stored> {
         let topic = self.topics.get(message.topic())?;

@@ -31,6 +31,7 @@ macro_rules! contract {
 contract! {
     suite::offsets_are_contiguous_and_reported_in_order
     suite::a_reader_sees_the_same_bytes_from_any_offset
+    suite::a_single_record_is_found_at_its_offset
     suite::partitions_do_not_mix
     suite::a_reader_takes_what_it_is_allowed_and_waits_for_more
     suite::a_position_after_the_end_is_out_of_range

@@ -39,6 +39,23 @@ pub fn a_reader_sees_the_same_bytes_from_any_offset(home: &impl Home) {
     }
 }
 
+pub fn a_single_record_is_found_at_its_offset(home: &impl Home) {
+    let log = home.open();
+    let sent = records(50);
+    let appended = append(&*log, partition(0), &sent);
+    append(&*log, partition(1), &records(3));
+    for (place, offset) in [(0, 0), (0, 49), (1, 2), (0, 7), (0, 8), (0, 7)] {
+        let stored = log.record(partition(place), offset).unwrap().unwrap();
+        assert_eq!((stored.partition, stored.offset), (partition(place), offset));
+        let at = usize::try_from(offset).unwrap();
+        if place == 0 {
+            assert_eq!((stored.record, stored.timestamp), (sent[at].clone(), appended[at].timestamp));
+        }
+    }
+    assert_eq!(log.record(partition(0), 50).unwrap(), None);
+    assert_eq!(log.record(partition(2), 0).unwrap(), None);
+}
+
 pub fn partitions_do_not_mix(home: &impl Home) {
     let log = home.open();
     let places = [partition(0), partition(11), Partition { topic: &STOCK, number: 0 }];
