@@ -189,12 +189,18 @@ impl Reader for SharedReader {
                     self.advance(&batch);
                     return Ok(batch);
                 }
-                Taken::Behind => {
+                apart => {
                     tracing::debug!("the shared reader has failed or went on without this one, which reads alone");
                     let from: Vec<_> = self.positions.iter().map(|(partition, next)| (*partition, *next)).collect();
                     let reader = self.log.reader(&from)?;
                     self.feed.leave(place);
                     self.source = Source::Own { reader, looked: None };
+                    // It may have failed because the log lost its end, which a fresh reader cannot know: whoever folds has to
+                    // compare the log with its checkpoint again.
+                    if matches!(apart, Taken::Ended) {
+                        let detail = "the shared reader has failed".to_owned();
+                        return Err(LogError::Unavailable { doing: "reading".to_owned(), detail });
+                    }
                 }
             }
         }

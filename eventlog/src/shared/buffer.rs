@@ -39,6 +39,8 @@ pub(super) enum Taken {
     Records(Vec<Arc<Stored>>),
     /// The buffer went on without it.
     Behind,
+    /// Nobody fills the buffer any more.
+    Ended,
 }
 
 impl Buffer {
@@ -95,8 +97,10 @@ impl Buffer {
 
     /// At most `max` of the records that a reader at `positions` has not seen.
     pub(super) fn take(&mut self, place: &Place, positions: &Positions, max: usize) -> Taken {
-        let cursor = self.cursors.get_mut(&place.follower).filter(|_| place.epoch == self.epoch);
-        let Some(cursor) = cursor else { return Taken::Behind };
+        if place.epoch != self.epoch {
+            return Taken::Ended;
+        }
+        let Some(cursor) = self.cursors.get_mut(&place.follower) else { return Taken::Behind };
         let seen = usize::try_from(*cursor - self.passed).unwrap_or(usize::MAX);
         let mut records = Vec::new();
         for stored in self.records.iter().skip(seen) {
