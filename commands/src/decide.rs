@@ -2,6 +2,7 @@
 
 use domain::Timestamp;
 use eventlog::PAYLOAD_BYTES_MAX;
+use eventlog::fault::mutant;
 use schemas::wire::log::{encode_refusal, encode_unchanged};
 use schemas::{Codec, CodecError, Encoded, Refusal};
 
@@ -20,7 +21,8 @@ pub(crate) fn decide<A: Aggregate>(
         let encoded = encode_refusal(codec, A::TOPIC, &refusal)?;
         Ok((Decision::Refused(refusal), encoded))
     };
-    if let Some(expected) = request.expected_version.filter(|expected| *expected != slot.version) {
+    let conflicts = |expected: &u64| *expected != slot.version && !mutant("if-match");
+    if let Some(expected) = request.expected_version.filter(conflicts) {
         return refuse(Refusal {
             command: command.to_owned(),
             code: VERSION_CONFLICT.to_owned(),

@@ -69,6 +69,8 @@ pub const MUTANTS: &[&str] = &[
     "no-record",
     "repeat-waits",
     "no-dedup",
+    // A command that insists on a version meets it.
+    "if-match",
     // A view's checkpoint moves from where it was expected; a checkpoint knows its last record.
     "checkpoint-cas",
     "checkpoint-identity",

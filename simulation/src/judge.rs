@@ -112,6 +112,11 @@ impl Judge {
         Ok(())
     }
 
+    /// Every owner has had the time to notice that the log lost something.
+    pub fn nobody_is_deceived(&mut self) {
+        self.books.values_mut().for_each(|book| book.deceived.clear());
+    }
+
     /// Everything in `partition` that counts.
     pub fn valid(&self, partition: Partition) -> impl Iterator<Item = &Stored> {
         self.books.get(&partition).into_iter().flat_map(|book| &book.entries).flatten().map(|entry| &entry.stored)
@@ -162,7 +167,7 @@ impl Book {
         let request = requests.get(&id).ok_or_else(|| format!("nobody sent command {id}"))?;
         let (version, state) =
             self.aggregates.entry(stored.record.key.to_vec()).or_insert_with(|| (0, State::new(stored.partition)));
-        let right = request.right_word(state, envelope.time);
+        let right = request.right_word(*version, state, envelope.time);
         let word = state.read(codec, envelope, stored)?;
         *version += u64::from(matches!(word, Word::Accepted(_)));
         if envelope.version != *version {

@@ -21,8 +21,11 @@ use world::World;
 /// How much time everybody has to come to rest once faults have ended, in simulated milliseconds.
 const REST_MS: u64 = 120_000;
 
+/// How long an owner may go on without noticing that the log lost something, and more.
+const OWNERS_NOTICE_WITHIN_MS: u64 = 4_000;
+
 /// How long a projector may pause after an error, and more.
-const NOTICED_WITHIN_MS: u64 = 12_000;
+const VIEWS_NOTICE_WITHIN_MS: u64 = 12_000;
 
 /// What one seed came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,10 +89,22 @@ async fn drive(world: &mut World) -> Result<(), String> {
         world.step().await?;
     }
     world.heal();
+    notice(world, OWNERS_NOTICE_WITHIN_MS).await?;
+    world.judge.nobody_is_deceived();
     rest(world, false).await?;
     // A repeat gets the first answer.
     rest(world, true).await?;
     rest_views(world).await
+}
+
+/// Time in which everybody can notice that the log lost something, if it did.
+async fn notice(world: &mut World, ms: u64) -> Result<(), String> {
+    let steps = if world.lost.is_empty() { 0 } else { ms / 200 };
+    for _ in 0..steps {
+        world.pass(200).await;
+        world.calm_step().await?;
+    }
+    Ok(())
 }
 
 /// Until every command has an answer; with `again`, until each has been asked once more.
@@ -109,13 +124,8 @@ async fn rest(world: &mut World, again: bool) -> Result<(), String> {
 
 /// Until every view is at the end of the log, or has stopped where it may. Then each is what the log says.
 async fn rest_views(world: &mut World) -> Result<(), String> {
-    // A projector that pauses after an error of its store notices only then that the log lost something.
-    if !world.lost.is_empty() {
-        for _ in 0..NOTICED_WITHIN_MS / 200 {
-            world.pass(200).await;
-            world.calm_step().await?;
-        }
-    }
+    // A projector that pauses after an error of its store notices only then.
+    notice(world, VIEWS_NOTICE_WITHIN_MS).await?;
     for rebuilt in [false, true] {
         let begin = world.ms();
         while !world.views_are_at_the_end() {

@@ -77,8 +77,15 @@ impl Request {
         Partition::of(topic, self.key().as_bytes())
     }
 
-    /// What an owner has to decide on `state`.
-    pub fn right_word(&self, state: &State, now: Timestamp) -> Word {
+    /// What an owner has to decide on `state` after so many events.
+    pub fn right_word(&self, version: u64, state: &State, now: Timestamp) -> Word {
+        let expected = match self {
+            Self::Order(request) => request.expected_version,
+            Self::Stock(request) => request.expected_version,
+        };
+        if expected.is_some_and(|expected| expected != version) {
+            return Word::Refused("version_conflict".to_owned());
+        }
         match (self, state) {
             (Self::Order(request), State::Order(order)) => word(order.decide(&request.command, now)),
             (Self::Stock(request), State::Stock(item)) => word(item.decide(&request.command, now)),
@@ -89,21 +96,27 @@ impl Request {
     /// One of the commands that are possible for these keys.
     pub fn any(random: &Random, skus: &[Sku], orders: &[OrderId], number: usize) -> Self {
         let id = Uuid::from_u128(random.wide());
+        let expected_version = random.per_mille(200).then(|| random.within(0..8));
         if random.per_mille(300) {
             let order_id = orders[random.index(orders.len())];
-            return Self::Order(request(id, order_id.to_string(), order(random, order_id, skus)));
+            return Self::Order(request(id, order_id.to_string(), expected_version, order(random, order_id, skus)));
         }
         let sku = skus[random.index(skus.len())].clone();
-        Self::Stock(request(id, sku.to_string(), stock(random, sku, number)))
+        Self::Stock(request(id, sku.to_string(), expected_version, stock(random, sku, number)))
     }
 }
 
-fn request<A: Aggregate>(id: Uuid, key: String, command: A::Command) -> CommandRequest<A> {
+fn request<A: Aggregate>(
+    id: Uuid,
+    key: String,
+    expected_version: Option<u64>,
+    command: A::Command,
+) -> CommandRequest<A> {
     CommandRequest {
         key,
         command_id: id,
         fingerprint: id.as_u128() ^ 1,
-        expected_version: None,
+        expected_version,
         causation_id: id,
         correlation_id: id,
         traceparent: None,

@@ -1,4 +1,4 @@
-//! The simulation can fail: with any of eleven rules switched off some seed notices, and the same seed notices nothing with all of
+//! The simulation can fail: with any of fourteen rules switched off some seed notices, and the same seed notices nothing with all of
 //! them on. One test, because a rule is switched off in the whole process.
 
 use lonja_simulation::run_caught;
@@ -13,8 +13,11 @@ const RULES: &[(&str, u64)] = &[
     ("no-record", 0),
     ("repeat-waits", 0),
     ("no-dedup", 0),
+    ("if-match", 0),
     ("checkpoint-cas", 11),
     ("checkpoint-identity", 42),
+    ("checkpoint-base", 0),
+    ("owner-look", 0),
     ("restore-to-claim", 6),
 ];
 /// Whose absence nothing notices: the sequence number makes up for it (docs/simulation.md).
