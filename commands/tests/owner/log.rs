@@ -39,6 +39,11 @@ impl TestLog {
         offset
     }
 
+    /// Forgets everything, also what was acknowledged.
+    pub fn lose(&self, partition: Partition) {
+        self.0.inner.lock().records.remove(&partition);
+    }
+
     /// Acknowledgements wait until they are released.
     pub fn hold_acknowledgements(&self) {
         self.0.inner.lock().holding = true;

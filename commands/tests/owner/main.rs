@@ -320,3 +320,46 @@ async fn a_newer_claim_deposes() {
     assert_eq!(decided.version, 2);
     check_history(&log);
 }
+
+/// An owner's claim and one decision are lost, and the log grows to the same length: what the owner appends stands where it
+/// expects it, and counts for nobody.
+async fn deceived(dir: &std::path::Path) -> (TestLog, Node) {
+    let log = TestLog::default();
+    let node = start(&log, "a", dir);
+    node.send(receive(1, 10)).await.unwrap();
+    log.lose(partition());
+    let other = Term { number: 1, nonce: 5 };
+    log.plant(partition(), record_of(other, true, 0));
+    log.plant(partition(), record_of(other, false, 1));
+    let decided = node.send(reserve(2, 4)).await.unwrap();
+    assert_eq!((decided.position.offset, decided.version), (2, 2));
+    assert_eq!(valid(&log).len(), 1);
+    (log, node)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_owner_notices_that_its_claim_is_lost() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, node) = deceived(dir.path()).await;
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while valid(&log).len() == 1 {
+        assert!(Instant::now() < deadline, "it goes on");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        drop(node.send(reserve(2, 4)).await);
+    }
+    let decided = node.send(receive(1, 10)).await.unwrap();
+    assert_eq!((decided.version, decided.replayed), (1, false));
+    check_history(&log);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_owner_folded_without_its_claim_is_forgotten() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, node) = deceived(dir.path()).await;
+    // Stopping folds what is confirmed.
+    drop(node);
+    let node = start(&log, "a", dir.path());
+    let decided = node.send(reserve(3, 1)).await.unwrap();
+    assert!(matches!(decided.decision, Decision::Refused(_)), "{decided:?}");
+    check_history(&log);
+}
