@@ -44,7 +44,7 @@ pub fn rows() -> Vec<Row> {
             })
         }),
         Row::new("F06-three", "of three brokers each is killed in turn, and back after 8 s", 23.0, |tools| {
-            three(tools, 80.0, &|servers| {
+            three(tools, 130.0, &|servers| {
                 in_turn(|broker| {
                     servers.kill(broker)?;
                     sleep(Duration::from_secs(8));
@@ -53,7 +53,7 @@ pub fn rows() -> Vec<Row> {
             })
         }),
         Row::new("F07-three", "three brokers are restarted one after another", 23.0, |tools| {
-            three(tools, 80.0, &|servers| {
+            three(tools, 130.0, &|servers| {
                 in_turn(|broker| {
                     servers.stop(broker)?;
                     servers.start_again(broker)
