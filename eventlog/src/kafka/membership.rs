@@ -89,7 +89,8 @@ struct Seat {
 impl Seat {
     fn take(&self) -> Result<BaseConsumer<Member>, KafkaError> {
         let (topics, sink) = (Arc::clone(&self.topics), Arc::clone(&self.sink));
-        let consumer: BaseConsumer<Member> = self.config.create_with_context(Member { topics, held: Mutex::default(), sink })?;
+        let consumer: BaseConsumer<Member> =
+            self.config.create_with_context(Member { topics, held: Mutex::default(), sink })?;
         consumer.subscribe(&self.topics.keys().map(String::as_str).collect::<Vec<_>>())?;
         Ok(consumer)
     }
