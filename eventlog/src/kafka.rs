@@ -180,6 +180,9 @@ fn client_config(brokers: &str, settings: &Settings) -> ClientConfig {
         .set("allow.auto.create.topics", "false")
         // How long a connection that swallows everything can stall a client; 60 s by default.
         .set("socket.timeout.ms", settings.request_timeout.as_millis().to_string())
+        // A topic that a broker did not know, or a partition that had no leader, when it was asked for is noticed this late at
+        // the latest; 5 min by default.
+        .set("topic.metadata.refresh.interval.ms", "5000")
         .set("reconnect.backoff.ms", "50")
         .set("reconnect.backoff.max.ms", "500")
         .set("enable.metrics.push", "false");

@@ -44,8 +44,6 @@ impl KafkaMembership {
             .set("partition.assignment.strategy", "cooperative-sticky")
             .set("session.timeout.ms", settings.session_timeout.as_millis().to_string())
             .set("heartbeat.interval.ms", (settings.session_timeout / 6).as_millis().to_string())
-            // A topic that a broker did not know yet when the group was joined is noticed this late; 5 min by default.
-            .set("topic.metadata.refresh.interval.ms", "5000")
             .set("enable.auto.commit", "false")
             .set("enable.auto.offset.store", "false")
             .set("auto.offset.reset", "latest");
@@ -111,7 +109,10 @@ impl Seat {
             }
             let until = Instant::now() + away;
             away = (away * 2).min(AWAY_MAX);
-            while Instant::now() < until && !leaving.load(Ordering::Acquire) {
+            while Instant::now() < until {
+                if leaving.load(Ordering::Acquire) {
+                    return;
+                }
                 std::thread::sleep(POLL);
             }
             match self.take() {
