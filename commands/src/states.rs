@@ -231,8 +231,14 @@ impl<A: Aggregate> States<A> {
         let Some(bytes) = self.store.tables.get(Table::Checkpoints, self.partition.to_string().as_bytes())? else {
             return Ok(None);
         };
-        let (state_version, folded): (u32, Folded) = postcard::from_bytes(&bytes)?;
-        Ok((state_version == A::STATE_VERSION).then_some(folded))
+        match postcard::from_bytes::<(u32, Folded)>(&bytes) {
+            Ok((state_version, folded)) => Ok((state_version == A::STATE_VERSION).then_some(folded)),
+            // As another build wrote it. It is only a cache.
+            Err(error) => {
+                tracing::warn!(partition = %self.partition, %error, "local state is of another build and is rebuilt");
+                Ok(None)
+            }
+        }
     }
 
     /// The state of one aggregate.
@@ -349,7 +355,7 @@ mod tests {
     use domain::stock::StockItem;
     use eventlog::{Record, Terms};
     use schemas::topics::STOCK;
-    use schemas::{Envelope, Term};
+    use schemas::{Contract, Envelope, Term};
 
     use super::*;
 
@@ -402,5 +408,23 @@ mod tests {
         assert_eq!(kept(&store, 1..7), [4, 5, 6]);
         fold(&[unchanged(7, 1_004 + horizon)]);
         assert_eq!(kept(&store, 1..8), [5, 6, 7]);
+    }
+
+    #[test]
+    fn how_far_another_build_had_folded_is_not_known() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        let states = store.lease::<StockItem>(PARTITION).unwrap();
+        let checkpoint = Checkpoint { next: 1, terms: Terms::default(), topic_id: Uuid::nil(), last_record: 0 };
+        let written = |value: Vec<u8>| {
+            let mut batch = store.tables.batch();
+            store.tables.insert(&mut batch, Table::Checkpoints, PARTITION.to_string(), value);
+            store.tables.commit(batch).unwrap();
+            states.folded().unwrap().map(|folded| folded.checkpoint)
+        };
+        let now = StockItem::STATE_VERSION;
+        assert_eq!(written(postcard::to_stdvec(&(now, Folded::read(checkpoint))).unwrap()), Some(checkpoint));
+        assert_eq!(written(postcard::to_stdvec(&(now + 1, Folded::read(checkpoint))).unwrap()), None);
+        assert_eq!(written(postcard::to_stdvec(&(now, checkpoint)).unwrap()), None, "without what it stands on");
     }
 }
