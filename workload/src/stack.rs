@@ -132,7 +132,7 @@ mod tests {
 
     #[test]
     fn only_the_database_of_a_url_is_exchanged() {
-        assert_eq!(with_database("postgres://u:p@h:1/db?host=/tmp/x", "n"), "postgres://u:p@h:1/n?host=/tmp/x");
+        assert_eq!(with_database("postgres://u:p@h:1/db?host=/run/x", "n"), "postgres://u:p@h:1/n?host=/run/x");
         assert_eq!(
             with_database("mongodb://h:1,i:2/?directConnection=true", "n"),
             "mongodb://h:1,i:2/n?directConnection=true"
