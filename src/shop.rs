@@ -217,6 +217,8 @@ fn options(node: &NodeConfig, commands: &CommandsConfig) -> Options {
         node: node.node.clone(),
         lanes: u32::try_from(commands.lanes).unwrap_or(u32::MAX),
         queue_max: commands.queue_max,
+        states_bytes_max: commands.states_bytes_max,
+        warm_copies: commands.warm_copies,
     }
 }
 

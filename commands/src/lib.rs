@@ -2,7 +2,7 @@
 //!
 //! [`router`] finds the owner of a key, here or by [`peers`], and waits for a definite answer; [`node`] is all that one
 //! node has of the command side; [`lane`] is the thread on which the owners of an aggregate type live; [`owner`] is the protocol of one partition, with [`decide`](mod@decide) and its [`working_set`];
-//! [`restore`] is how an owner comes to be; [`states`] is the local cache of the log.
+//! [`restore`] is how an owner comes to be; [`states`] is the local cache of the log; [`warm`] keeps what others own there, too.
 
 mod decide;
 mod known;
@@ -16,6 +16,7 @@ pub mod peers;
 mod restore;
 pub mod router;
 pub mod states;
+mod warm;
 mod working_set;
 
 use std::borrow::Cow;

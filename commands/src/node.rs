@@ -20,6 +20,7 @@ use crate::owner::Context;
 use crate::peers::{Answer, Boxed, Forwarded, Peers, Trouble};
 use crate::router::{self, Router, Way};
 use crate::states::{Outcome, Store, StoreError};
+use crate::warm::Warm;
 use crate::{Aggregate, Lookup, Position};
 
 /// How the command side runs.
@@ -33,6 +34,10 @@ pub struct Options {
     pub lanes: u32,
     /// Most commands waiting in the queue of one lane.
     pub queue_max: usize,
+    /// Most memory for states that are kept at hand, in bytes.
+    pub states_bytes_max: usize,
+    /// Whether what other nodes own is folded here, too, so that it is taken over at once.
+    pub warm_copies: bool,
 }
 
 /// Why the command side could not start.
@@ -59,6 +64,8 @@ pub struct Commands {
     lanes: Vec<Arc<dyn LaneHandle>>,
     threads: Vec<JoinHandle<()>>,
     membership: Option<Box<dyn Membership>>,
+    /// Until it is stopped.
+    running: Option<Arc<()>>,
 }
 
 impl Commands {
@@ -72,7 +79,7 @@ impl Commands {
         peers: Arc<dyn Peers>,
         options: Options,
     ) -> Result<Self, StartError> {
-        let store = Store::open(&options.state_dir)?;
+        let store = Store::open(&options.state_dir, options.states_bytes_max)?;
         Ok(Self::on(log, codec, peers, Arc::new(System), store, options))
     }
 
@@ -88,7 +95,8 @@ impl Commands {
     ) -> Self {
         let context = Arc::new(Context { log, codec, outside, peers: Arc::clone(&peers) });
         let (lanes, threads) = (Vec::new(), Vec::new());
-        Self { context, store, ledger: Arc::default(), options, peers, lanes, threads, membership: None }
+        let running = Some(Arc::default());
+        Self { context, store, ledger: Arc::default(), options, peers, lanes, threads, membership: None, running }
     }
 
     /// Starts the lanes of an aggregate type.
@@ -110,6 +118,11 @@ impl Commands {
             let name = format!("{}-lane-{number}", A::TOPIC.aggregate);
             self.threads.extend(self.context.outside.run(name, Box::new(keeper))?);
             lanes.push(way);
+        }
+        if let Some(running) = self.running.as_ref().filter(|_| self.options.warm_copies) {
+            let (context, store) = (Arc::clone(&self.context), Arc::clone(&self.store));
+            let warm = Warm::<A>::new(context, store, Arc::downgrade(running));
+            self.threads.extend(self.context.outside.run("warm-copies".into(), Box::new(warm))?);
         }
         let (ledger, codec) = (Arc::clone(&self.ledger), Arc::clone(&self.context.codec));
         Ok(Arc::new(Router::new(lanes, ledger, codec, Arc::clone(&self.peers))))
@@ -156,6 +169,7 @@ impl Commands {
 
     /// Drains the lanes, steps down and leaves the group. Blocks up to ten seconds.
     pub fn stop(&mut self) {
+        self.running = None;
         for lane in &self.lanes {
             lane.stop();
         }

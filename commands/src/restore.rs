@@ -158,8 +158,9 @@ fn lease<A: Aggregate>(store: &Arc<Store>, jobs: Vec<Job>) -> (Vec<(Job, States<
     (leased, waiting)
 }
 
+/// Why a log cannot be folded into the store.
 #[derive(Debug, thiserror::Error)]
-enum RestoreError {
+pub(crate) enum RestoreError {
     #[error("the log cannot be folded")]
     Tail(#[from] TailError),
     #[error("the log's end cannot be had")]
@@ -177,37 +178,43 @@ fn open<A: Aggregate>(
     let mut from = Vec::new();
     for (partition, restoring) in restoring.iter_mut() {
         restoring.end = context.log.end(*partition)?;
-        let mut checkpoint = None;
-        if let Some(folded) = restoring.states.folded()? {
-            if folded.base_stands(&*context.log, *partition)? {
-                checkpoint = Some(folded.checkpoint);
-            } else {
-                tracing::error!(%partition, "the log lost the claim of the owner that folded it; local state is rebuilt");
-                ::metrics::counter!(STATE_WIPES, "topic" => partition.topic.name).increment(1);
-            }
-        }
-        if checkpoint.is_none() {
-            restoring.states.wipe()?;
-        }
-        from.push((*partition, checkpoint));
+        from.push((*partition, begin(context, *partition, &restoring.states)?));
     }
     match Tail::open(context.log.as_ref(), &from) {
         Ok(tail) => Ok(tail),
-        Err(error) => Err(wipe_if_diverged(error, restoring)?),
+        Err(error) => Err(wipe_if_diverged(error, |partition| Some(&restoring.get(&partition)?.states))?),
     }
 }
 
+/// Where the fold of a partition goes on; local state that is of another fold, or stands on a claim that the log lost, is
+/// forgotten.
+pub(crate) fn begin<A: Aggregate>(
+    context: &Context,
+    partition: Partition,
+    states: &States<A>,
+) -> Result<Option<Checkpoint>, RestoreError> {
+    if let Some(folded) = states.folded()? {
+        if folded.base_stands(&*context.log, partition)? {
+            return Ok(Some(folded.checkpoint));
+        }
+        tracing::error!(%partition, "the log lost the claim of the owner that folded it; local state is rebuilt");
+        ::metrics::counter!(STATE_WIPES, "topic" => partition.topic.name).increment(1);
+    }
+    states.wipe()?;
+    Ok(None)
+}
+
 /// The local state is of another log, or of a tail that the log lost: it is forgotten, and the next attempt folds anew.
-fn wipe_if_diverged<A: Aggregate>(
+pub(crate) fn wipe_if_diverged<'s, A: Aggregate>(
     error: TailError,
-    restoring: &BTreeMap<Partition, Restoring<A>>,
+    states: impl Fn(Partition) -> Option<&'s States<A>>,
 ) -> Result<RestoreError, StoreError> {
     if let TailError::Diverged { partition, .. } = &error
-        && let Some(diverged) = restoring.get(partition)
+        && let Some(diverged) = states(*partition)
     {
         tracing::error!(%partition, error = &error as &dyn std::error::Error, "the log has another past; local state is rebuilt");
         ::metrics::counter!(STATE_WIPES, "topic" => partition.topic.name).increment(1);
-        diverged.states.wipe()?;
+        diverged.wipe()?;
     }
     Ok(error.into())
 }
@@ -220,11 +227,7 @@ fn step<A: Aggregate>(
     claimed: &Receiver<Claimed>,
     tell: &dyn Fn(Progress<A>),
 ) -> Result<(), RestoreError> {
-    let admitted = match tail.poll(BATCH_MAX, wait) {
-        Ok(admitted) => admitted,
-        Err(error) => return Err(wipe_if_diverged(error, restoring)?),
-    };
-    fold(context, tail, restoring, admitted)?;
+    fold(context, tail, wait, |partition| Some(&restoring.get(&partition)?.states))?;
     loop {
         match claimed.try_recv() {
             Ok(claim) => {
@@ -268,24 +271,30 @@ fn step<A: Aggregate>(
     Ok(())
 }
 
-fn fold<A: Aggregate>(
+/// Folds what comes within `wait` into the states of its partition, where that has some. Says how much it was.
+pub(crate) fn fold<'s, A: Aggregate>(
     context: &Context,
-    tail: &Tail,
-    restoring: &BTreeMap<Partition, Restoring<A>>,
-    admitted: Vec<Admitted>,
-) -> Result<(), StoreError> {
+    tail: &mut Tail,
+    wait: Duration,
+    states: impl Fn(Partition) -> Option<&'s States<A>>,
+) -> Result<usize, RestoreError> {
+    let admitted = match tail.poll(BATCH_MAX, wait) {
+        Ok(admitted) => admitted,
+        Err(error) => return Err(wipe_if_diverged(error, states)?),
+    };
+    let count = admitted.len();
     let mut by_partition: BTreeMap<Partition, Vec<Admitted>> = BTreeMap::new();
     for record in admitted {
         by_partition.entry(record.partition).or_default().push(record);
     }
     for (partition, records) in by_partition {
-        if let Some(restoring) = restoring.get(&partition)
+        if let Some(states) = states(partition)
             && let Some(checkpoint) = tail.checkpoint(partition)
         {
-            restoring.states.fold(&context.codec, &records, Folded::read(checkpoint), |_| None)?;
+            states.fold(&context.codec, &records, Folded::read(checkpoint), |_| None)?;
         }
     }
-    Ok(())
+    Ok(count)
 }
 
 /// The fold has passed the claim. The owner starts only if the claim opened the current term and nothing else did since.

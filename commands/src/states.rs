@@ -5,7 +5,6 @@
 //! folded here. Restoring and running write through the same [`States::fold`].
 
 use std::borrow::Cow;
-use std::collections::HashSet;
 use std::collections::hash_map::Entry;
 use std::marker::PhantomData;
 use std::path::Path;
@@ -27,8 +26,10 @@ use crate::metrics::AGGREGATES_PARKED;
 use crate::peers::decision;
 use crate::{Aggregate, Decided, Position};
 
+mod budget;
 mod tables;
 
+pub(crate) use budget::{Budget, Share};
 use tables::{Batch, Table, Tables};
 
 /// How long the outcome of a command is remembered, in log time: what clients are promised.
@@ -36,10 +37,16 @@ pub const OUTCOME_HORIZON: Duration = Duration::from_hours(24);
 /// The outcomes of how many former folds one fold removes at most, so that no fold is long.
 const EXPIRED_PER_FOLD_MAX: usize = 4;
 
+/// So little that a simulation meets both what is in memory and what is not.
+const SIMULATED_MEMORY_BYTES_MAX: usize = 16 << 10;
+
 /// The store of one node.
 pub struct Store {
     tables: Tables,
-    leased: Mutex<HashSet<Partition>>,
+    /// With whether somebody waits for it.
+    leased: Mutex<HashMap<Partition, bool>>,
+    /// For what is kept in memory in front of it.
+    pub(crate) memory: Budget,
 }
 
 /// Why the store could not do something.
@@ -176,24 +183,33 @@ impl<A: Aggregate> Slot<A> {
 }
 
 impl Store {
-    /// Opens or makes the store in `dir`.
+    /// Opens or makes the store in `dir`. Of the states that owners do not work with, about `memory_bytes_max` are kept in
+    /// memory.
     ///
     /// # Errors
     /// When the disk fails or another process has it open.
-    pub fn open(dir: &Path) -> Result<Arc<Self>, StoreError> {
-        Ok(Arc::new(Self { tables: Tables::open(dir)?, leased: Mutex::default() }))
+    pub fn open(dir: &Path, memory_bytes_max: usize) -> Result<Arc<Self>, StoreError> {
+        Ok(Self::of(Tables::open(dir)?, memory_bytes_max))
     }
 
     /// An empty store in memory, for a simulation: it ends with the last who holds it.
     #[must_use]
     pub fn in_memory() -> Arc<Self> {
-        Arc::new(Self { tables: Tables::in_memory(), leased: Mutex::default() })
+        Self::in_memory_with(SIMULATED_MEMORY_BYTES_MAX)
+    }
+
+    pub(crate) fn in_memory_with(memory_bytes_max: usize) -> Arc<Self> {
+        Self::of(Tables::in_memory(), memory_bytes_max)
     }
 
     /// Another store in memory with what this one in memory has now: what a crash leaves.
     #[must_use]
     pub fn left_behind(&self) -> Arc<Self> {
-        Arc::new(Self { tables: self.tables.copy(), leased: Mutex::default() })
+        Self::of(self.tables.copy(), SIMULATED_MEMORY_BYTES_MAX)
+    }
+
+    fn of(tables: Tables, memory_bytes_max: usize) -> Arc<Self> {
+        Arc::new(Self { tables, leased: Mutex::default(), memory: Budget::new(memory_bytes_max) })
     }
 
     /// What became of the command, as far as it is folded here.
@@ -205,10 +221,21 @@ impl Store {
         Ok(Some(postcard::from_bytes(&bytes)?))
     }
 
-    /// The right to fold one partition, unless somebody has it.
+    /// The right to fold one partition, unless somebody has it; who has it is told that it is wanted.
     pub(crate) fn lease<A: Aggregate>(self: &Arc<Self>, partition: Partition) -> Option<States<A>> {
-        let free = self.leased.lock().insert(partition);
-        free.then(|| States { store: Arc::clone(self), partition, aggregate: PhantomData })
+        if let Some(wanted) = self.leased.lock().get_mut(&partition) {
+            *wanted = true;
+            return None;
+        }
+        self.lease_spare(partition)
+    }
+
+    /// The same, and nobody is told.
+    pub(crate) fn lease_spare<A: Aggregate>(self: &Arc<Self>, partition: Partition) -> Option<States<A>> {
+        let mut leased = self.leased.lock();
+        let Entry::Vacant(free) = leased.entry(partition) else { return None };
+        free.insert(false);
+        Some(States { store: Arc::clone(self), partition, aggregate: PhantomData })
     }
 }
 
@@ -226,6 +253,11 @@ impl<A> Drop for States<A> {
 }
 
 impl<A: Aggregate> States<A> {
+    /// Somebody else waits for the right to fold this partition.
+    pub fn is_wanted(&self) -> bool {
+        self.store.leased.lock().get(&self.partition).is_some_and(|wanted| *wanted)
+    }
+
     /// How far this partition is folded, by today's fold.
     pub fn folded(&self) -> Result<Option<Folded>, StoreError> {
         let Some(bytes) = self.store.tables.get(Table::Checkpoints, self.partition.to_string().as_bytes())? else {
@@ -241,12 +273,17 @@ impl<A: Aggregate> States<A> {
         }
     }
 
-    /// The state of one aggregate.
-    pub fn load(&self, key: &[u8]) -> Result<Slot<A>, StoreError> {
+    /// The state of one aggregate, and how many bytes the store has of it.
+    pub fn load(&self, key: &[u8]) -> Result<(Slot<A>, usize), StoreError> {
         match self.store.tables.get(Table::States, &self.state_key(key))? {
-            Some(bytes) => Ok(postcard::from_bytes(&bytes)?),
-            None => Ok(Slot::default()),
+            Some(bytes) => Ok((postcard::from_bytes(&bytes)?, bytes.len())),
+            None => Ok((Slot::default(), 0)),
         }
+    }
+
+    /// A part of the memory for states that this partition may use.
+    pub fn share(&self) -> Share {
+        Share::of(&self.store)
     }
 
     /// What became of the command, in any partition of this node.
@@ -255,14 +292,14 @@ impl<A: Aggregate> States<A> {
     }
 
     /// Folds records that count and moves the checkpoint, all or nothing. `known` is the state of an aggregate after the
-    /// last of these records, where the caller has it.
+    /// last of these records, where the caller has it. Says how many bytes the store has now of each state that changed.
     pub fn fold<'s>(
         &self,
         codec: &Codec,
         records: &[Admitted],
         folded: Folded,
         known: impl Fn(&Bytes) -> Option<&'s Slot<A>>,
-    ) -> Result<(), StoreError>
+    ) -> Result<HashMap<Bytes, usize>, StoreError>
     where
         A: 's,
     {
@@ -279,13 +316,16 @@ impl<A: Aggregate> States<A> {
                     Entry::Occupied(slot) => slot.into_mut().to_mut().apply(codec, record)?,
                     Entry::Vacant(vacant) => match known(key) {
                         Some(slot) => drop(vacant.insert(Cow::Borrowed(slot))),
-                        None => vacant.insert(Cow::Owned(self.load(key)?)).to_mut().apply(codec, record)?,
+                        None => vacant.insert(Cow::Owned(self.load(key)?.0)).to_mut().apply(codec, record)?,
                     },
                 }
             }
         }
-        for (key, slot) in &slots {
-            tables.insert(&mut batch, Table::States, self.state_key(key), postcard::to_stdvec(slot.as_ref())?);
+        let mut sizes = HashMap::with_capacity(slots.len());
+        for (key, slot) in slots {
+            let bytes = postcard::to_stdvec(slot.as_ref())?;
+            sizes.insert(key.clone(), bytes.len());
+            tables.insert(&mut batch, Table::States, self.state_key(key), bytes);
         }
         if let Some(last) = records.last() {
             let ids: Vec<u8> = records.iter().flat_map(|record| *record.envelope.id.as_bytes()).collect();
@@ -294,12 +334,17 @@ impl<A: Aggregate> States<A> {
         }
         let value = postcard::to_stdvec(&(A::STATE_VERSION, folded))?;
         tables.insert(&mut batch, Table::Checkpoints, self.partition.to_string(), value);
-        Ok(tables.commit(batch)?)
+        tables.commit(batch)?;
+        Ok(sizes)
     }
 
     /// Forgets the partition, so that it is folded from the start again.
     pub fn wipe(&self) -> Result<(), StoreError> {
         let tables = &self.store.tables;
+        // Whatever is written comes with a checkpoint: looking through all outcomes for nothing would take seconds.
+        if tables.get(Table::Checkpoints, self.partition.to_string().as_bytes())?.is_none() {
+            return Ok(());
+        }
         let mut batch = tables.batch();
         tables.remove(&mut batch, Table::Checkpoints, self.partition.to_string());
         // Partitions are text and end before a slash: the next text after all that begin with it ends with a '0'.
@@ -394,11 +439,12 @@ mod tests {
     #[test]
     fn every_outcome_of_a_fold_ends_with_its_horizon_and_none_before() {
         let directory = tempfile::tempdir().unwrap();
-        let store = Store::open(directory.path()).unwrap();
+        let store = Store::open(directory.path(), 0).unwrap();
         let states = store.lease::<StockItem>(PARTITION).unwrap();
         let checkpoint = Checkpoint { next: 1, terms: Terms::default(), topic_id: Uuid::nil(), last_record: 0 };
-        let fold =
-            |records: &[Admitted]| states.fold(&Codec::local(), records, Folded::read(checkpoint), |_| None).unwrap();
+        let fold = |records: &[Admitted]| {
+            drop(states.fold(&Codec::local(), records, Folded::read(checkpoint), |_| None).unwrap());
+        };
         let horizon = i64::try_from(OUTCOME_HORIZON.as_millis()).unwrap();
         fold(&[unchanged(1, 1_000), unchanged(2, 1_001), unchanged(3, 1_002)]);
         fold(&[unchanged(4, 1_003)]);

@@ -1,8 +1,6 @@
 //! What an owner holds in memory of its partition: states that it works with, and the confirmed records that the state
 //! store does not have yet.
 
-use std::num::NonZeroUsize;
-
 use bytes::Bytes;
 use eventlog::Admitted;
 use foldhash::{HashMap, HashMapExt};
@@ -12,10 +10,10 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::Aggregate;
-use crate::states::{Folded, Outcome, Slot, States, StoreError};
+use crate::states::{Folded, Outcome, Share, Slot, States, StoreError};
 
-/// Clean states kept in memory per partition.
-const CACHED_STATES_MAX: NonZeroUsize = NonZeroUsize::new(8_192).expect("it is not 0");
+/// What a state in [`Clean`] needs beside itself: its place in two lists and a table, and its key.
+const ENTRY_BYTES: usize = 160;
 
 pub(crate) struct WorkingSet<A: Aggregate> {
     states: States<A>,
@@ -26,8 +24,15 @@ pub(crate) struct WorkingSet<A: Aggregate> {
     unfolded_since: Option<Instant>,
     /// States with records that are not folded into the store yet.
     hot: HashMap<Bytes, Held<A>>,
-    /// States as the store has them.
-    clean: LruCache<Bytes, Slot<A>>,
+    clean: Clean<A>,
+}
+
+/// States as the store has them, as many as there is memory for: those that were in use last.
+struct Clean<A> {
+    /// With how many bytes the store has of each.
+    states: LruCache<Bytes, (Slot<A>, usize)>,
+    bytes: usize,
+    share: Share,
 }
 
 /// A state in use.
@@ -36,17 +41,50 @@ pub(crate) struct Held<A> {
     pub slot: Slot<A>,
     /// Sequence number of its latest record; 0 where the store has all of them.
     pub last: u64,
+    /// How many bytes the store has of it.
+    pub stored: usize,
+}
+
+impl<A> Clean<A> {
+    fn new(share: Share) -> Self {
+        Self { states: LruCache::unbounded(), bytes: 0, share }
+    }
+
+    fn take(&mut self, key: &Bytes) -> Option<Held<A>> {
+        let (slot, stored) = self.states.pop(key)?;
+        self.bytes -= Self::bytes(stored);
+        Some(Held { slot, last: 0, stored })
+    }
+
+    fn put(&mut self, key: Bytes, held: Held<A>) {
+        self.bytes += Self::bytes(held.stored);
+        if let Some((_, former)) = self.states.put(key, (held.slot, held.stored)) {
+            self.bytes -= Self::bytes(former);
+        }
+        while self.bytes > self.share.bytes()
+            && let Some((_, (_, stored))) = self.states.pop_lru()
+        {
+            self.bytes -= Self::bytes(stored);
+        }
+    }
+
+    /// What a state takes here of which the store has `stored` bytes: its strings and lists have places of their own, and so
+    /// take about twice as much.
+    fn bytes(stored: usize) -> usize {
+        size_of::<Slot<A>>() + ENTRY_BYTES + 2 * stored
+    }
 }
 
 impl<A: Aggregate> WorkingSet<A> {
     pub fn new(states: States<A>) -> Self {
+        let clean = Clean::new(states.share());
         Self {
             states,
             unfolded: Vec::new(),
             unfolded_ids: HashMap::new(),
             unfolded_since: None,
             hot: HashMap::new(),
-            clean: LruCache::new(CACHED_STATES_MAX),
+            clean,
         }
     }
 
@@ -55,18 +93,18 @@ impl<A: Aggregate> WorkingSet<A> {
         if let Some(held) = self.hot.remove(key) {
             return Ok(held);
         }
-        let slot = match self.clean.pop(key) {
-            Some(slot) => slot,
-            None => self.states.load(key)?,
-        };
-        Ok(Held { slot, last: 0 })
+        if let Some(held) = self.clean.take(key) {
+            return Ok(held);
+        }
+        let (slot, stored) = self.states.load(key)?;
+        Ok(Held { slot, last: 0, stored })
     }
 
     pub fn put(&mut self, key: Bytes, held: Held<A>) {
         if held.last > 0 {
             self.hot.insert(key, held);
         } else {
-            self.clean.put(key, held.slot);
+            self.clean.put(key, held);
         }
     }
 
@@ -114,16 +152,46 @@ impl<A: Aggregate> WorkingSet<A> {
         let is_settled = |held: &Held<A>| held.last <= confirmed.checkpoint.terms.sequence;
         // With nothing outstanding, an aggregate's tentative state is what its records fold to.
         let known = |key: &Bytes| self.hot.get(key).filter(|held| is_settled(held)).map(|held| &held.slot);
-        self.states.fold(codec, &self.unfolded, confirmed, known)?;
+        let sizes = self.states.fold(codec, &self.unfolded, confirmed, known)?;
         self.unfolded_ids.clear();
         for record in self.unfolded.drain(..) {
             let key = record.record.key;
             if self.hot.get(&key).is_some_and(is_settled)
-                && let Some(Held { slot, .. }) = self.hot.remove(&key)
+                && let Some(held) = self.hot.remove(&key)
             {
-                self.clean.put(key, slot);
+                let stored = sizes.get(&key).copied().unwrap_or(held.stored);
+                self.clean.put(key, Held { last: 0, stored, ..held });
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::stock::StockItem;
+    use eventlog::Partition;
+    use schemas::topics::STOCK;
+
+    use super::*;
+    use crate::states::Store;
+
+    #[test]
+    fn so_many_states_are_kept_as_the_share_has_bytes_and_the_oldest_go_first() {
+        let store = Store::in_memory_with(10 * Clean::<StockItem>::bytes(100));
+        let states = |number| store.lease::<StockItem>(Partition { topic: &STOCK, number }).unwrap();
+        let mut clean = Clean::<StockItem>::new(states(0).share());
+        let key = |number: u8| Bytes::copy_from_slice(&[number]);
+        let held = |stored| Held { slot: Slot::default(), last: 0, stored };
+        (0..20).for_each(|number| clean.put(key(number), held(100)));
+        assert!((0..20).map(|number| clean.states.contains(&key(number))).eq((0..20).map(|number| number >= 10)));
+        let other = states(1).share();
+        clean.put(key(19), held(100));
+        assert_eq!(clean.states.len(), 5, "half is the other one's");
+        drop(other);
+        clean.put(key(20), held(1_000_000));
+        assert!(clean.states.is_empty() && clean.bytes == 0, "it does not fit");
+        clean.put(key(21), held(100));
+        assert!(clean.take(&key(21)).is_some_and(|held| held.stored == 100) && clean.bytes == 0);
     }
 }

@@ -108,7 +108,14 @@ impl Node {
         let begun = Begun::default();
         let (skew_ms, random) = (self.skew_ms, random.clone());
         let outside = Arc::new(Simulated { clock, skew_ms, random, begun: Arc::clone(&begun) });
-        let options = Options { state_dir: "".into(), node: self.name.clone(), lanes: 1, queue_max: 16 };
+        let options = Options {
+            state_dir: "".into(),
+            node: self.name.clone(),
+            lanes: 1,
+            queue_max: 16,
+            states_bytes_max: 0,
+            warm_copies: true,
+        };
         let peers: Arc<dyn Peers> = Arc::new(network.of(&self.name));
         let (log, codec, store) = (Arc::new(log.clone()), Arc::new(Codec::local()), Arc::clone(&self.store));
         let mut commands = Commands::on(log, codec, peers, outside, store, options);

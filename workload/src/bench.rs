@@ -2,9 +2,11 @@
 
 pub mod ceiling;
 pub mod commands;
+mod fill;
 mod plot;
 pub mod replay;
 pub mod report;
+pub mod restore;
 mod subjects;
 pub mod transactions;
 
@@ -17,6 +19,8 @@ pub enum Command {
     Commands(commands::Args),
     /// Views built from an empty checkpoint, beside what their stores take at most
     Replay(replay::Args),
+    /// Restarts, takeover, memory, and the cost of a command as the log grows
+    Restore(restore::Args),
 }
 
 /// Runs one bench.
@@ -27,5 +31,6 @@ pub fn run(command: &Command) -> Result<()> {
     match command {
         Command::Commands(args) => commands::run(args),
         Command::Replay(args) => replay::run(args),
+        Command::Restore(args) => restore::run(args),
     }
 }

@@ -5,6 +5,7 @@
 //! subject is. With a rate every request has its time, and a request that found no free connection is counted from then on
 //! ("coordinated omission", Tene 2013): that says how the subject behaves when customers do not wait.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -14,9 +15,10 @@ use anyhow::{Context, Result, bail, ensure};
 use bytes::Bytes;
 use hdrhistogram::Histogram;
 use tokio::task::{JoinSet, LocalSet};
+use uuid::Uuid;
 
 use crate::http::Connection;
-use crate::order_body::OrderBodies;
+use crate::order_body::{OrderBodies, order_id};
 
 /// Longest wait for one answer. Longer than any subject's own time limit, so that theirs is what is seen.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
@@ -47,6 +49,8 @@ pub enum Asked {
     Orders,
     /// One unit of [`HOT_SKU`]: all of one aggregate.
     HotSku,
+    /// That one of so many orders, each as likely, is cancelled; one that is already stays so.
+    Cancellations(u64),
 }
 
 /// The one SKU that everybody wants.
@@ -125,7 +129,7 @@ async fn send_on(mut connection: Connection, shared: Rc<Shared>) -> Result<()> {
         }
         let key = format!("{}-{number}", shared.load.key_prefix);
         let (path, body) = shared.request(&key, number);
-        let answer = tokio::time::timeout(ANSWER_TIMEOUT, connection.post(path, &key, body)).await;
+        let answer = tokio::time::timeout(ANSWER_TIMEOUT, connection.post(&path, &key, body)).await;
         let answer = answer.with_context(|| format!("no answer within {ANSWER_TIMEOUT:?}"))??;
         let now = Instant::now();
         if !answer.status.is_success() {
@@ -152,10 +156,16 @@ impl Shared {
         Instant::now()
     }
 
-    fn request(&self, key: &str, number: u64) -> (&'static str, Bytes) {
+    fn request(&self, key: &str, number: u64) -> (Cow<'static, str>, Bytes) {
         match self.load.asked {
-            Asked::Orders => ("/v1/orders", self.bodies.render(number)),
-            Asked::HotSku => (HOT_RESERVATIONS, format!(r#"{{"reservation_id":"{key}","quantity":1}}"#).into()),
+            Asked::Orders => ("/v1/orders".into(), self.bodies.render(number)),
+            Asked::HotSku => (HOT_RESERVATIONS.into(), format!(r#"{{"reservation_id":"{key}","quantity":1}}"#).into()),
+            Asked::Cancellations(orders) => {
+                // Chosen by the key, so that no two loads choose alike.
+                let chance = Uuid::new_v5(&Uuid::NAMESPACE_OID, key.as_bytes()).as_u64_pair().0;
+                let path = format!("/v1/orders/{}/cancel", order_id(chance % orders));
+                (path.into(), Bytes::from_static(br#"{"reason":"changed my mind"}"#))
+            }
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
@@ -50,6 +51,30 @@ impl Lonja {
         let address = free_address()?;
         let mut command = self.command();
         command.args(["serve", "--listen", &address.to_string(), "--data"]);
+        command.arg(directory.join(format!("{name}-data")));
+        Server::start(name, command, address, "/readyz", directory)
+    }
+
+    /// Starts `lonja commands` as node `name`, with its state in `directory` under that name, and waits so long at most.
+    ///
+    /// # Errors
+    /// When it does not become ready.
+    pub fn commands(&self, name: &str, directory: &Path, limit: Duration) -> Result<Server> {
+        let address = free_address()?;
+        let mut command = self.command();
+        command.args(["commands", "--node", name, "--cluster-listen", &address.to_string(), "--data"]);
+        command.arg(directory.join(format!("{name}-data")));
+        Server::start_within(limit, name, command, address, "/readyz", directory)
+    }
+
+    /// Starts `lonja gateway` on a free port.
+    ///
+    /// # Errors
+    /// When it does not become ready.
+    pub fn gateway(&self, name: &str, directory: &Path) -> Result<Server> {
+        let address = free_address()?;
+        let mut command = self.command();
+        command.args(["gateway", "--node", name, "--listen", &address.to_string(), "--data"]);
         command.arg(directory.join(format!("{name}-data")));
         Server::start(name, command, address, "/readyz", directory)
     }

@@ -61,6 +61,19 @@ pub fn peak_memory_mib(pid: u32) -> u64 {
     kib_of(&format!("/proc/{pid}/status"), "VmHWM") / 1_024
 }
 
+/// Ticks of a second in which Linux tells of processor time, whatever the kernel's own clock is.
+const TICKS: f64 = 100.0;
+
+/// Processor time that process `pid` has taken, in seconds; 0 when it cannot be read.
+#[must_use]
+pub fn cpu_seconds(pid: u32) -> f64 {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // The second field is a name in brackets, which may have spaces; user and system time are the 14th and 15th.
+    let fields = text.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace();
+    let ticks: f64 = fields.skip(11).take(2).filter_map(|field| field.parse::<f64>().ok()).sum();
+    ticks / TICKS
+}
+
 fn commit() -> Option<String> {
     let git = |arguments: &[&str]| {
         let output = Command::new("git").args(arguments).output().ok().filter(|output| output.status.success())?;
@@ -76,8 +89,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn this_process_has_used_memory() {
+    fn this_process_uses_memory_and_time() {
         assert!(peak_memory_mib(std::process::id()) > 0);
+        let (started, before) = (std::time::Instant::now(), cpu_seconds(std::process::id()));
+        while cpu_seconds(std::process::id()) < before + 0.05 {
+            assert!(started.elapsed().as_secs() < 30, "this process works and takes no time");
+        }
         assert_eq!(value("a : 1\nmodel name\t: X 5\n", "model name").as_deref(), Some("X 5"));
     }
 }

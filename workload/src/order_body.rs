@@ -52,6 +52,12 @@ impl Default for OrderBodies {
     }
 }
 
+/// The id of the `number`-th order of a log that a bench fills: spread over the index as random ids are.
+#[must_use]
+pub fn order_id(number: u64) -> Uuid {
+    Uuid::new_v5(&Uuid::NAMESPACE_OID, &number.to_be_bytes())
+}
+
 fn customer(number: u64) -> String {
     format!("customer-{:0CUSTOMER_DIGITS$}", number % 10_u64.pow(CUSTOMER_DIGITS as u32))
 }

@@ -33,14 +33,29 @@ impl Server {
     ///
     /// # Errors
     /// When it cannot be started, ends, or is not ready within a minute: with the end of its log.
-    pub fn start(name: &str, mut command: Command, address: SocketAddr, ready_path: &str, logs: &Path) -> Result<Self> {
+    pub fn start(name: &str, command: Command, address: SocketAddr, ready_path: &str, logs: &Path) -> Result<Self> {
+        Self::start_within(READY_LIMIT, name, command, address, ready_path, logs)
+    }
+
+    /// The same where it may take longer.
+    ///
+    /// # Errors
+    /// When it cannot be started, ends, or is not ready within `limit`: with the end of its log.
+    pub fn start_within(
+        limit: Duration,
+        name: &str,
+        mut command: Command,
+        address: SocketAddr,
+        ready_path: &str,
+        logs: &Path,
+    ) -> Result<Self> {
         let log = logs.join(format!("{name}.log"));
         let file = File::create(&log).with_context(|| format!("creating {}", log.display()))?;
         let errors = file.try_clone().context("sharing the log file")?;
         let child = command.stdin(Stdio::null()).stdout(file).stderr(errors).spawn();
         let child = child.with_context(|| format!("starting {name}: {}", command.get_program().display()))?;
         let mut server = Self { name: name.to_owned(), child, address, log };
-        server.wait_until_ready(ready_path)?;
+        server.wait_until_ready(ready_path, limit)?;
         Ok(server)
     }
 
@@ -85,8 +100,8 @@ impl Server {
         kill(Pid::from_raw(pid), signal).with_context(|| format!("signalling {}", self.name))
     }
 
-    fn wait_until_ready(&mut self, path: &str) -> Result<()> {
-        let deadline = Instant::now() + READY_LIMIT;
+    fn wait_until_ready(&mut self, path: &str, limit: Duration) -> Result<()> {
+        let deadline = Instant::now() + limit;
         let mut last = String::from("nothing was answered");
         while Instant::now() < deadline {
             self.check_alive()?;
@@ -97,7 +112,7 @@ impl Server {
             }
             std::thread::sleep(Duration::from_millis(50));
         }
-        bail!("{} was not ready within {READY_LIMIT:?} ({last}):\n{}", self.name, tail(&self.log))
+        bail!("{} was not ready within {limit:?} ({last}):\n{}", self.name, tail(&self.log))
     }
 }
 

@@ -34,12 +34,24 @@ fn partition() -> Partition {
 }
 
 fn start(log: &TestLog, name: &'static str, dir: &std::path::Path) -> Node {
-    let options = Options { state_dir: dir.to_owned(), node: name.to_owned(), lanes: 1, queue_max: 64 };
+    let node = unassigned(log, name, dir, false);
+    log.assign(name, partition());
+    node
+}
+
+fn unassigned(log: &TestLog, name: &'static str, dir: &std::path::Path, warm_copies: bool) -> Node {
+    let options = Options {
+        state_dir: dir.to_owned(),
+        node: name.to_owned(),
+        lanes: 1,
+        queue_max: 64,
+        states_bytes_max: 1 << 20,
+        warm_copies,
+    };
     let mut commands =
         Commands::open(Arc::new(log.clone()), Arc::new(Codec::local()), Arc::new(Alone), options).unwrap();
     let router = commands.serve::<StockItem>().unwrap();
     commands.join("owners").unwrap();
-    log.assign(name, partition());
     Node { name, commands, router, _dir: None }
 }
 
@@ -181,6 +193,25 @@ async fn decisions_are_records_and_repeats_are_first_answers() {
             assert_eq!(node.send(request.clone()).await, Ok(Decided { replayed: true, ..first.clone() }));
         }
     }
+    check_history(&log);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_another_node_decides_is_folded_here_and_taken_over() {
+    let log = TestLog::default();
+    let (owner, dir) = (node(&log, "owner"), tempfile::tempdir().unwrap());
+    let heir = unassigned(&log, "heir", dir.path(), true);
+    let first = owner.send(receive(1, 10)).await.unwrap();
+    let known = async {
+        while heir.commands.local().lookup(Uuid::from_u128(1)).await == Lookup::Absent {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), known).await.expect("the heir has a copy");
+    drop(owner);
+    log.assign(heir.name, partition());
+    assert_eq!(heir.send(receive(1, 10)).await, Ok(Decided { replayed: true, ..first }));
+    assert_eq!(heir.send(reserve(2, 10)).await.unwrap().version, 2);
     check_history(&log);
 }
 

@@ -1,3 +1,5 @@
+use clap::ArgAction;
+
 use super::at_least_one;
 
 /// How commands are decided.
@@ -10,4 +12,13 @@ pub struct CommandsConfig {
     /// Most commands that wait for one of these threads; the next one is answered with `busy`.
     #[arg(long, env = "LONJA_QUEUE_MAX", value_name = "COMMANDS", default_value = "4096", value_parser = at_least_one)]
     pub queue_max: usize,
+    /// Most memory for states of aggregates that are kept at hand, over all partitions; what is not at hand is read from
+    /// the local disk.
+    #[arg(long, env = "LONJA_STATES_BYTES_MAX", value_name = "BYTES", default_value = "67108864",
+        value_parser = at_least_one)]
+    pub states_bytes_max: usize,
+    /// Fold what other nodes own, too, so that it is taken over without reading its history. It costs each node about what
+    /// deciding costs its owner, and the disk.
+    #[arg(long, env = "LONJA_WARM_COPIES", value_name = "BOOLEAN", default_value = "true", action = ArgAction::Set)]
+    pub warm_copies: bool,
 }

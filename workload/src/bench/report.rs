@@ -72,7 +72,7 @@ pub fn median(mut values: Vec<f64>) -> f64 {
 ///
 /// # Errors
 /// When the file cannot be written.
-pub fn write_json(file: &Path, rows: &[Row]) -> Result<()> {
+pub fn write_json(file: &Path, rows: &[impl Serialize]) -> Result<()> {
     let text = serde_json::to_string_pretty(rows).context("rendering the rows")?;
     fs::write(file, text + "\n").with_context(|| format!("writing {}", file.display()))
 }

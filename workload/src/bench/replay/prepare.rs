@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, channel};
 
 use anyhow::{Context, Result, bail};
 use domain::Timestamp;
@@ -10,24 +9,19 @@ use domain::ids::{DeliveredQuantity, Quantity, ReservationId, Sku, Text};
 use domain::order::{Order, OrderEvent};
 use domain::stock::{StockEvent, StockItem};
 use eventlog::embedded::EmbeddedLog;
-use eventlog::{Appender, EventLog, Partition, Record, Report};
-use schemas::topics::{ORDER, STOCK, TERM_STARTED};
-use schemas::wire::log::encode_claim;
-use schemas::{Codec, Contract, Encoded, Envelope, Term, Topic};
+use schemas::topics::{ORDER, STOCK};
+use schemas::{Codec, Contract, Topic};
 use uuid::Uuid;
 
-use crate::order_body;
+use crate::bench::fill::{FIRST_MS, Owner};
+use crate::order_body::{self, order_id};
 
-/// Records that are appended and not reported yet.
-const IN_FLIGHT: u64 = 20_000;
 /// SKUs that stock events are spread over.
 const SKUS: u64 = 200_000;
 /// One event in so many cancels an order,
 const CANCEL_EVERY: u64 = 10;
 /// which was placed so many events before.
 const CANCEL_AFTER: u64 = 5_005;
-/// Time of the first event; each later one is a millisecond later.
-const FIRST_MS: i64 = 1_748_736_000_000;
 
 /// Where the log of a topic is.
 pub fn log_of(directory: &Path, topic: &Topic) -> PathBuf {
@@ -36,24 +30,25 @@ pub fn log_of(directory: &Path, topic: &Topic) -> PathBuf {
 
 /// Writes a log with `events` order events and one with as many stock events.
 pub fn logs(directory: &Path, events: u64) -> Result<()> {
-    let mut orders = Owner::new(&log_of(directory, &ORDER), &ORDER)?;
+    let mut orders = owner(directory, &ORDER)?;
     for number in 0..events {
         let (event, version) = order_event(number)?;
         let key = order_of(number, &event).to_string();
-        orders.append(key, &Order::encode(&orders.codec, &event)?, number, version)?;
+        orders.append(key, &Order::encode(orders.codec(), &event)?, number, version)?;
     }
     orders.finish()?;
-    let mut stock = Owner::new(&log_of(directory, &STOCK), &STOCK)?;
+    let mut stock = owner(directory, &STOCK)?;
     for number in 0..events {
         let (event, sku, version) = stock_event(number)?;
-        stock.append(sku, &StockItem::encode(&stock.codec, &event)?, number, version)?;
+        stock.append(sku, &StockItem::encode(stock.codec(), &event)?, number, version)?;
     }
     stock.finish()
 }
 
-fn order_id(number: u64) -> Uuid {
-    // Spread over the index as random ids are.
-    Uuid::new_v5(&Uuid::NAMESPACE_OID, &number.to_be_bytes())
+fn owner(directory: &Path, topic: &'static Topic) -> Result<Owner> {
+    // A reader opens all topics.
+    let log = EmbeddedLog::open(&log_of(directory, topic), schemas::topics::ALL).context("opening a log")?;
+    Owner::claim(Arc::new(log), Codec::local(), topic, 1)
 }
 
 fn order_of(number: u64, event: &OrderEvent) -> Uuid {
@@ -100,81 +95,6 @@ fn stock_event(number: u64) -> Result<(StockEvent, String, u64)> {
         }
     };
     Ok((event, name, round + 1))
-}
-
-/// Owns every partition of a topic and writes without asking.
-struct Owner {
-    codec: Codec,
-    topic: &'static Topic,
-    term: Term,
-    sequences: Vec<u64>,
-    appender: Box<dyn Appender>,
-    reports: Receiver<Report>,
-    unreported: u64,
-    /// Dropped last: it is the log.
-    _log: EmbeddedLog,
-}
-
-impl Owner {
-    fn new(directory: &Path, topic: &'static Topic) -> Result<Self> {
-        // A reader opens all topics.
-        let log = EmbeddedLog::open(directory, schemas::topics::ALL).context("opening a log")?;
-        let (sender, reports) = channel();
-        // Who does not listen any more has failed already.
-        let sink = Arc::new(move |report| drop(sender.send(report)));
-        let appender = log.appender(sink).context("making an appender")?;
-        let term = Term { number: 1, nonce: 1 };
-        let sequences = vec![0; topic.partitions as usize];
-        let codec = Codec::local();
-        let mut owner = Self { codec, topic, term, sequences, appender, reports, unreported: 0, _log: log };
-        for partition in Partition::all(topic) {
-            let payload = encode_claim(&owner.codec, topic, term, "bench")?;
-            let claim = Encoded { record_type: &TERM_STARTED, payload };
-            owner.write(partition, String::new(), &claim, 0, 0)?;
-        }
-        Ok(owner)
-    }
-
-    fn append(&mut self, key: String, event: &Encoded, number: u64, version: u64) -> Result<()> {
-        self.write(Partition::of(self.topic, key.as_bytes()), key, event, number, version)
-    }
-
-    fn write(&mut self, partition: Partition, key: String, encoded: &Encoded, number: u64, version: u64) -> Result<()> {
-        let id = Uuid::new_v5(&Uuid::NAMESPACE_URL, &number.to_be_bytes());
-        let last = &mut self.sequences[partition.number as usize];
-        let sequence = if encoded.record_type == &TERM_STARTED { 0 } else { *last + 1 };
-        *last = sequence;
-        let envelope = Envelope {
-            id,
-            record_type: encoded.record_type.name.into(),
-            subject: format!("{}/{key}", self.topic.aggregate),
-            time: Timestamp(FIRST_MS + i64::try_from(number)?),
-            term: self.term,
-            sequence,
-            version,
-            fingerprint: id.as_u128(),
-            causation_id: id,
-            correlation_id: id,
-            traceparent: None,
-        };
-        let headers = envelope.to_headers(self.topic.aggregate);
-        let record = Record { key: key.into(), headers: headers.into(), payload: encoded.payload.clone() };
-        self.appender.append(partition, &record, number).context("appending")?;
-        self.unreported += 1;
-        self.await_reports(IN_FLIGHT)
-    }
-
-    fn await_reports(&mut self, at_most: u64) -> Result<()> {
-        while self.unreported > at_most {
-            self.reports.recv().context("the log is gone")?.outcome.context("appending")?;
-            self.unreported -= 1;
-        }
-        Ok(())
-    }
-
-    fn finish(mut self) -> Result<()> {
-        self.await_reports(0)
-    }
 }
 
 #[cfg(test)]
