@@ -459,7 +459,7 @@ mod tests {
     #[test]
     fn how_far_another_build_had_folded_is_not_known() {
         let directory = tempfile::tempdir().unwrap();
-        let store = Store::open(directory.path()).unwrap();
+        let store = Store::open(directory.path(), 0).unwrap();
         let states = store.lease::<StockItem>(PARTITION).unwrap();
         let checkpoint = Checkpoint { next: 1, terms: Terms::default(), topic_id: Uuid::nil(), last_record: 0 };
         let written = |value: Vec<u8>| {

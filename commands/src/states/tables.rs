@@ -7,10 +7,12 @@ use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, Slice};
 use parking_lot::Mutex;
 
 use super::StoreError;
-use crate::known::Known;
+use crate::known::{Change, KEYS_MIN, Known};
 
 /// Of each keyspace. fjall's own 64 MiB costs more memory, and 0.5 to 3 % more CPU per command: its walks are longer.
 const MEMTABLE_BYTES_MAX: u64 = 8 << 20;
+/// fjall's least. It is read through at each start.
+const JOURNAL_BYTES_MAX: u64 = 64 << 20;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Table {
@@ -38,18 +40,18 @@ type Content = BTreeMap<(Table, Slice), Slice>;
 type Entries<'t> = Box<dyn Iterator<Item = Result<(Slice, Slice), fjall::Error>> + 't>;
 
 /// Changes that are made together.
-pub(super) enum Batch {
-    Disk(OwnedWriteBatch),
+pub(super) enum Batch<'t> {
+    Disk(OwnedWriteBatch, Change<'t>),
     Memory(Vec<((Table, Slice), Option<Slice>)>),
 }
 
 impl Tables {
     pub fn open(dir: &Path) -> Result<Self, StoreError> {
-        let db = Database::builder(dir).open()?;
+        let db = Database::builder(dir).max_journaling_size(JOURNAL_BYTES_MAX).open()?;
         let options = || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES_MAX);
         let keyspace = |name| db.keyspace(name, options);
         let (states, outcomes) = (keyspace("states")?, keyspace("outcomes")?);
-        let known = Known::of(vec![states.clone(), outcomes.clone()])?;
+        let known = Known::of(vec![states.clone(), outcomes.clone()], KEYS_MIN)?;
         let keyspaces = [states, outcomes, keyspace("ages")?, keyspace("checkpoints")?];
         Ok(Self::Disk(Disk { db, keyspaces, known }))
     }
@@ -94,9 +96,9 @@ impl Tables {
         }
     }
 
-    pub fn batch(&self) -> Batch {
+    pub fn batch(&self) -> Batch<'_> {
         match self {
-            Self::Disk(disk) => Batch::Disk(disk.db.batch()),
+            Self::Disk(disk) => Batch::Disk(disk.db.batch(), disk.known.change()),
             Self::Memory(_) => Batch::Memory(Vec::new()),
         }
     }
@@ -104,29 +106,34 @@ impl Tables {
     pub fn insert(&self, batch: &mut Batch, table: Table, key: impl Into<Slice>, value: Vec<u8>) {
         let key = key.into();
         match (self, batch) {
-            (Self::Disk(disk), Batch::Disk(batch)) => {
+            (Self::Disk(disk), Batch::Disk(batch, known)) => {
                 if table <= Table::Outcomes {
-                    disk.known.insert(&key);
+                    known.insert(&key);
                 }
                 batch.insert(&disk.keyspaces[table as usize], key, value);
             }
             (_, Batch::Memory(changes)) => changes.push(((table, key), Some(value.into()))),
             // A batch comes from the tables that it is for.
-            (Self::Memory(_), Batch::Disk(_)) => {}
+            (Self::Memory(_), Batch::Disk(..)) => {}
         }
     }
 
     pub fn remove(&self, batch: &mut Batch, table: Table, key: impl Into<Slice>) {
         match (self, batch) {
-            (Self::Disk(disk), Batch::Disk(batch)) => batch.remove(&disk.keyspaces[table as usize], key.into()),
+            (Self::Disk(disk), Batch::Disk(batch, _)) => batch.remove(&disk.keyspaces[table as usize], key.into()),
             (_, Batch::Memory(changes)) => changes.push(((table, key.into()), None)),
-            (Self::Memory(_), Batch::Disk(_)) => {}
+            (Self::Memory(_), Batch::Disk(..)) => {}
         }
     }
 
     pub fn commit(&self, batch: Batch) -> Result<(), fjall::Error> {
         match (self, batch) {
-            (_, Batch::Disk(batch)) => return batch.commit(),
+            (Self::Disk(disk), Batch::Disk(batch, change)) => {
+                let committed = batch.commit();
+                drop(change);
+                disk.known.committed();
+                return committed;
+            }
             (Self::Memory(content), Batch::Memory(changes)) => {
                 let mut content = content.lock();
                 for (key, value) in changes {
@@ -136,7 +143,8 @@ impl Tables {
                     }
                 }
             }
-            (Self::Disk(_), Batch::Memory(_)) => {}
+            // As above.
+            (Self::Disk(_), Batch::Memory(_)) | (Self::Memory(_), Batch::Disk(..)) => {}
         }
         Ok(())
     }
