@@ -14,7 +14,7 @@ pub struct CommandsConfig {
     pub queue_max: usize,
     /// Most memory for states of aggregates that are kept at hand, over all partitions; what is not at hand is read from
     /// the local disk.
-    #[arg(long, env = "LONJA_STATES_BYTES_MAX", value_name = "BYTES", default_value = "67108864",
+    #[arg(long, env = "LONJA_STATES_BYTES_MAX", value_name = "BYTES", default_value = "33554432",
         value_parser = at_least_one)]
     pub states_bytes_max: usize,
     /// Fold what other nodes own, too, so that it is taken over without reading its history. It costs each node about what
