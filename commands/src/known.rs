@@ -132,10 +132,7 @@ impl Filter {
                 Ok(key) => self.insert(&key),
                 Err(error) => {
                     let error = &error as &dyn std::error::Error;
-                    tracing::error!(
-                        error,
-                        "reading the state store's keys failed: look-ups walk the store more often"
-                    );
+                    tracing::error!(error, "reading the state store's keys failed: look-ups walk the store more often");
                     return false;
                 }
             }

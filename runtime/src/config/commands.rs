@@ -17,8 +17,8 @@ pub struct CommandsConfig {
     #[arg(long, env = "LONJA_STATES_BYTES_MAX", value_name = "BYTES", default_value = "33554432",
         value_parser = at_least_one)]
     pub states_bytes_max: usize,
-    /// Fold what other nodes own, too, so that it is taken over without reading its history. It costs each node about what
-    /// deciding costs its owner, and the disk.
+    /// Fold what other nodes own, too, so that it is taken over without reading its history. It costs each node
+    /// the folding of everything, and the disk.
     #[arg(long, env = "LONJA_WARM_COPIES", value_name = "BOOLEAN", default_value = "true", action = ArgAction::Set)]
     pub warm_copies: bool,
 }
