@@ -46,21 +46,29 @@ pub async fn list(
     Parameters(query): Parameters<ListQuery>,
     token: Token,
 ) -> Result<Response<Body>, Problem> {
-    let home = home(&query.subject).map_err(|invalid| bad_parameter("subject", invalid))?;
+    let (home, key) = home(&query.subject).map_err(|invalid| bad_parameter("subject", invalid))?;
     let limit = limit(query.limit)?;
     let after = reading::cursor(query.after.as_deref())?;
     let reflected = consistency::wait(&state, Activity::NAME, &token, |partition| *partition == home).await?;
     let page = state.views.activities.by_subject(&query.subject, limit, after).await.map_err(reading::failed)?;
-    Ok(reading::found(answer::json(StatusCode::OK, answer::bytes(&List::of(page, Listed::from))), &reflected))
+    let parked = reading::is_parked(&state.progress, Activity::NAME, home.topic, &key);
+    let body = answer::bytes(&List::of(page, Listed::from));
+    let mut response = reading::found(answer::json(StatusCode::OK, body), &reflected);
+    response.headers_mut().extend(reading::parked_header(parked));
+    Ok(response)
 }
 
-/// The partition in which everything about `subject` stands.
-fn home(subject: &str) -> Result<Partition, InvalidValue> {
-    match subject.split_once('/') {
-        Some(("order", id)) => parse_order_id(id).map(|id| Partition::of(&topics::ORDER, id.to_string().as_bytes())),
-        Some(("stock", sku)) => Sku::parse(sku).map(|sku| Partition::of(&topics::STOCK, sku.as_str().as_bytes())),
-        _ => Err(InvalidValue { code: "invalid_subject", detail: "a subject is order/{id} or stock/{sku}".into() }),
-    }
+/// The partition in which everything about `subject` stands, and its records' key.
+fn home(subject: &str) -> Result<(Partition, String), InvalidValue> {
+    let (topic, key) = match subject.split_once('/') {
+        Some(("order", id)) => (&topics::ORDER, parse_order_id(id)?.to_string()),
+        Some(("stock", sku)) => (&topics::STOCK, Sku::parse(sku)?.to_string()),
+        _ => {
+            let detail = "a subject is order/{id} or stock/{sku}".into();
+            return Err(InvalidValue { code: "invalid_subject", detail });
+        }
+    };
+    Ok((Partition::of(topic, key.as_bytes()), key))
 }
 
 impl From<Activity> for Listed {

@@ -159,14 +159,16 @@ pub async fn show(
     let home = Partition::of(&topics::ORDER, id.to_string().as_bytes());
     let reflected = consistency::wait(&state, OrderDetail::NAME, &token, |partition| *partition == home).await?;
     let found = state.views.order_details.by_id(id.0).await.map_err(reading::failed)?;
+    let parked = reading::is_parked(&state.progress, OrderDetail::NAME, &topics::ORDER, &id.to_string());
     let Some(order) = found else {
-        return Err(reading::absent(&ORDER_NOT_FOUND, "this page knows no such order", &reflected));
+        return Err(reading::absent(&ORDER_NOT_FOUND, "this page knows no such order", &reflected, parked));
     };
     let version = order.version;
     let OrderDetail { id, customer_id, status, lines, total, placed_at, .. } = order;
     let body = Shown { id, customer_id, status, lines, total, placed_at: reading::time(placed_at), version };
     let mut response = reading::found(answer::json(StatusCode::OK, answer::bytes(&body)), &reflected);
     response.headers_mut().insert(ETAG, answer::etag(version));
+    response.headers_mut().extend(reading::parked_header(parked));
     Ok(response)
 }
 
@@ -187,6 +189,9 @@ struct Listed {
     total: Money,
     placed_at: String,
     version: u64,
+    /// Later events of the order wait.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    parked: bool,
 }
 
 /// `GET /v1/orders?customer_id=…&limit=…&after=…`
@@ -201,12 +206,16 @@ pub async fn list(
     let reflected = consistency::wait(&state, OrderSummary::NAME, &token, |_| true).await?;
     let page = state.views.order_lists.by_customer(customer_id.as_str(), limit, after).await;
     let page: views::Page<_, _> = page.map_err(reading::failed)?;
-    Ok(reading::found(answer::json(StatusCode::OK, answer::bytes(&List::of(page, Listed::from))), &reflected))
+    let show = |row: OrderSummary| {
+        let parked = reading::is_parked(&state.progress, OrderSummary::NAME, &topics::ORDER, &row.id.to_string());
+        Listed::of(row, parked)
+    };
+    Ok(reading::found(answer::json(StatusCode::OK, answer::bytes(&List::of(page, show))), &reflected))
 }
 
-impl From<OrderSummary> for Listed {
-    fn from(row: OrderSummary) -> Self {
+impl Listed {
+    fn of(row: OrderSummary, parked: bool) -> Self {
         let OrderSummary { id, customer_id, status, total, placed_at, version } = row;
-        Self { id, customer_id, status, total, placed_at: reading::time(placed_at), version }
+        Self { id, customer_id, status, total, placed_at: reading::time(placed_at), version, parked }
     }
 }

@@ -6,15 +6,22 @@ use std::str::FromStr;
 
 use axum::body::Body;
 use axum::http::Response;
+use axum::http::header::{HeaderName, HeaderValue};
 use domain::Timestamp;
 use domain::ids::InvalidValue;
-use projections::StoreError;
+use eventlog::Partition;
+use projections::parking::ParkedKey;
 use projections::views::Page;
+use projections::{Progress, StoreError};
+use schemas::Topic;
 use serde::Serialize;
 
 use crate::consistency::{CONSISTENCY_TOKEN, Token};
 use crate::params::bad_parameter;
 use crate::problem::{Kind, Problem, VIEW_UNAVAILABLE};
+
+/// Says that events of what was asked for are parked: the answer does not show them.
+pub const PARKED: HeaderName = HeaderName::from_static("lonja-parked");
 
 /// One page of a list.
 #[derive(Serialize)]
@@ -51,14 +58,26 @@ pub fn found(mut response: Response<Body>, reflected: &Token) -> Response<Body> 
     response
 }
 
+/// Whether events of the aggregate called `key` are parked in `view`.
+#[must_use]
+pub fn is_parked(progress: &Progress, view: &str, topic: &'static Topic, key: &str) -> bool {
+    let parked = progress.parked(view);
+    let key = || ParkedKey { partition: Partition::of(topic, key.as_bytes()), key: key.as_bytes().to_vec().into() };
+    !parked.is_empty() && parked.contains(&key())
+}
+
+/// The header that says so; none where it is not so.
+#[must_use]
+pub fn parked_header(parked: bool) -> Option<(HeaderName, HeaderValue)> {
+    parked.then_some((PARKED, HeaderValue::from_static("true")))
+}
+
 /// Nothing is there as of the position that the answer reflects.
 #[must_use]
-pub fn absent(kind: &'static Kind, detail: &str, reflected: &Token) -> Problem {
-    let problem = Problem::new(kind, detail);
-    match reflected.to_header() {
-        Some(token) => problem.with_header(CONSISTENCY_TOKEN, token),
-        None => problem,
-    }
+pub fn absent(kind: &'static Kind, detail: &str, reflected: &Token, parked: bool) -> Problem {
+    let token = reflected.to_header().map(|token| (CONSISTENCY_TOKEN, token));
+    let headers = token.into_iter().chain(parked_header(parked));
+    headers.fold(Problem::new(kind, detail), |problem, (name, value)| problem.with_header(name, value))
 }
 
 /// A store that did not answer. Logged here, once: the caller cannot do anything about the reason.

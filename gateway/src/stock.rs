@@ -144,10 +144,12 @@ pub async fn show(
     let home = Partition::of(&topics::STOCK, sku.as_str().as_bytes());
     let reflected = consistency::wait(&state, StockLevel::NAME, &token, |partition| *partition == home).await?;
     let found = state.views.stock_levels.by_sku(sku.as_str()).await.map_err(reading::failed)?;
+    let parked = reading::is_parked(&state.progress, StockLevel::NAME, &topics::STOCK, sku.as_str());
     let Some(level) = found else {
-        return Err(reading::absent(&STOCK_ITEM_NOT_FOUND, "this page knows no stock of this SKU", &reflected));
+        return Err(reading::absent(&STOCK_ITEM_NOT_FOUND, "this page knows no stock of this SKU", &reflected, parked));
     };
     let mut response = reading::found(answer::json(StatusCode::OK, answer::bytes(&level)), &reflected);
     response.headers_mut().insert(ETAG, answer::etag(level.version));
+    response.headers_mut().extend(reading::parked_header(parked));
     Ok(response)
 }

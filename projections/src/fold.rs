@@ -74,7 +74,7 @@ mod tests {
         type Key = &'static str;
         type Event = Step;
 
-        fn decode(_: &Codec, _: Admitted) -> Result<Option<Step>, CodecError> {
+        fn decode(_: &Codec, _: &Admitted) -> Result<Option<Step>, CodecError> {
             Ok(None)
         }
 

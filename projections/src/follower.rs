@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use std::time::Duration;
 
+use eventlog::Partition;
 use tokio::task::JoinHandle;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use crate::parking::Parked;
 use crate::progress::{Progress, ViewState};
 use crate::projector::chain;
 use crate::store::{Store, StoreError};
@@ -17,6 +19,8 @@ use crate::view::View;
 const EVERY: Duration = Duration::from_millis(250);
 /// And while somebody does.
 const SOON: Duration = Duration::from_millis(5);
+/// How often it is asked what is parked.
+const PARKED_EVERY: Duration = Duration::from_secs(1);
 /// How long the store may take to answer.
 const ANSWER_SECONDS: u64 = 5;
 
@@ -42,9 +46,15 @@ impl<V: View, S: Store<V>> Follower<V, S> {
     }
 
     async fn run(self) {
+        let mut looked: Option<Instant> = None;
         loop {
-            match self.checkpoints().await {
-                Ok(positions) => {
+            let due = looked.is_none_or(|looked| looked.elapsed() >= PARKED_EVERY);
+            match self.ask(due).await {
+                Ok((positions, parked)) => {
+                    if let Some(parked) = parked {
+                        looked = Some(Instant::now());
+                        self.progress.set_parked(V::NAME, parked.keys.into_keys().collect());
+                    }
                     // It is as current as its store, whoever folds: there is nothing that this process could catch up with.
                     self.progress.aim(V::NAME, BTreeMap::new());
                     self.progress.publish(V::NAME, positions.into_iter());
@@ -63,9 +73,15 @@ impl<V: View, S: Store<V>> Follower<V, S> {
         }
     }
 
-    async fn checkpoints(&self) -> Result<Vec<(eventlog::Partition, u64)>, StoreError> {
+    /// Positions, and if wanted what is parked.
+    async fn ask(&self, parked: bool) -> Result<(Vec<(Partition, u64)>, Option<Parked>), StoreError> {
         let late = StoreError::Timeout { doing: "reading checkpoints", seconds: ANSWER_SECONDS };
-        let read = timeout(Duration::from_secs(ANSWER_SECONDS), self.store.checkpoints()).await.unwrap_or(Err(late))?;
-        Ok(read.into_iter().map(|(partition, checkpoint)| (partition, checkpoint.next)).collect())
+        let asked = async {
+            let checkpoints = self.store.checkpoints().await?;
+            let parked = if parked { Some(self.store.parking().parked().await?) } else { None };
+            Ok((checkpoints, parked))
+        };
+        let (read, parked) = timeout(Duration::from_secs(ANSWER_SECONDS), asked).await.unwrap_or(Err(late))?;
+        Ok((read.into_iter().map(|(partition, checkpoint)| (partition, checkpoint.next)).collect(), parked))
     }
 }

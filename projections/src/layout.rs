@@ -25,7 +25,7 @@ pub async fn apply(stores: &Stores) -> Result<Vec<String>, StoreError> {
         done.push(format!("MySQL has {} migrations", mysql::MIGRATIONS.iter().count()));
     }
     if let Some(database) = &stores.mongo {
-        for Indexed { collection, indexes } in views::in_mongo() {
+        for Indexed { collection, indexes } in in_mongo() {
             mongo::make_indexes(database, &collection, indexes).await?;
             done.push(format!("MongoDB has {collection} with its indexes"));
         }
@@ -48,7 +48,7 @@ pub async fn check(stores: &Stores) -> Result<Vec<String>, StoreError> {
         missing.extend(differences("MySQL", &mysql::MIGRATIONS, &applied));
     }
     if let Some(database) = &stores.mongo {
-        for Indexed { collection, indexes } in views::in_mongo() {
+        for Indexed { collection, indexes } in in_mongo() {
             let present: BTreeSet<String> = mongo::index_names(database, &collection).await?;
             let names = indexes.into_iter().filter_map(|index| index.options.and_then(|options| options.name));
             let absent = names.filter(|name| !present.contains(name));
@@ -56,6 +56,11 @@ pub async fn check(stores: &Stores) -> Result<Vec<String>, StoreError> {
         }
     }
     Ok(missing)
+}
+
+/// Every collection of MongoDB that must be there.
+fn in_mongo() -> impl Iterator<Item = Indexed> {
+    views::in_mongo().into_iter().chain(mongo::parking_collections())
 }
 
 fn failed(doing: &'static str, store: &'static str) -> impl Fn(MigrateError) -> StoreError {

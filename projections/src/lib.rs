@@ -1,6 +1,6 @@
 //! The query side: views are folds of the log, kept in the store that suits them.
 //!
-//! [`view`], [`store`], [`stores`], [`projector`] and [`progress`] are the engine and know no shop; [`views`] is the
+//! [`view`], [`store`], [`stores`], [`parking`], [`projector`] and [`progress`] are the engine and know no shop; [`views`] is the
 //! shop's table of views; [`compose`] puts both together.
 
 pub mod compose;
@@ -9,6 +9,7 @@ mod follower;
 mod lag;
 pub mod layout;
 pub mod metrics;
+pub mod parking;
 pub mod progress;
 pub mod projector;
 pub mod store;

@@ -17,6 +17,11 @@ pub const STOPPED: &str = "lonja_projection_stopped";
 /// Attempts to read or write a store that failed. Label `view`.
 pub const STORE_ERRORS: &str = "lonja_projection_store_errors_total";
 
+/// Aggregates whose events are parked. Label `view`.
+pub const PARKED_KEYS: &str = "lonja_projection_parked_keys";
+/// Events that are parked. Label `view`.
+pub const PARKED_EVENTS: &str = "lonja_projection_parked_events";
+
 /// Tells the recorder units and help.
 pub fn describe() {
     describe_gauge!(NEXT_OFFSET, Unit::Count, "Offset of the next record that the view folds");
@@ -25,5 +30,7 @@ pub fn describe() {
     describe_histogram!(EVENT_AGE_SECONDS, Unit::Seconds, "Age of a batch's oldest event when it became visible");
     describe_gauge!(LAG_EVENTS, Unit::Count, "Records between the view and the end of the log");
     describe_gauge!(STOPPED, Unit::Count, "1 when the view has stopped and needs help");
+    describe_gauge!(PARKED_KEYS, Unit::Count, "Aggregates whose events are parked");
+    describe_gauge!(PARKED_EVENTS, Unit::Count, "Events that are parked");
     describe_counter!(STORE_ERRORS, Unit::Count, "Attempts to read or write a store that failed");
 }

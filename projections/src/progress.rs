@@ -1,12 +1,14 @@
 //! How far each view has come, for those who wait for a write to become visible and for those who watch.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use eventlog::Partition;
 use parking_lot::RwLock;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout_at};
+
+use crate::parking::ParkedKey;
 
 /// Positions of all views. Clones share.
 #[derive(Clone, Default)]
@@ -60,6 +62,8 @@ struct Entry {
     standing: watch::Sender<Standing>,
     /// Somebody has begun to wait.
     awaited: Notify,
+    /// Whose events are parked.
+    parked: RwLock<Arc<BTreeSet<ParkedKey>>>,
 }
 
 /// What is known of one view.
@@ -117,6 +121,18 @@ impl Progress {
         })
     }
 
+    /// The aggregates whose events are parked in `view`: what it shows of them is not up to date.
+    #[must_use]
+    pub fn parked(&self, view: &str) -> Arc<BTreeSet<ParkedKey>> {
+        self.0.read().get(view).map_or_else(Arc::default, |entry| Arc::clone(&entry.parked.read()))
+    }
+
+    pub(crate) fn set_parked(&self, view: &str, keys: BTreeSet<ParkedKey>) {
+        if let Some(entry) = self.0.read().get(view) {
+            *entry.parked.write() = Arc::new(keys);
+        }
+    }
+
     /// What each view is doing.
     #[must_use]
     pub fn states(&self) -> Vec<(&'static str, ViewState)> {
@@ -139,7 +155,8 @@ impl Progress {
     pub fn register(&self, view: &'static str, partitions: &[Partition]) {
         let next = partitions.iter().map(|partition| (*partition, 0)).collect();
         let (sender, _) = watch::channel(Standing { state: ViewState::Starting, next, goal: None });
-        self.0.write().insert(view, Arc::new(Entry { standing: sender, awaited: Notify::new() }));
+        let entry = Entry { standing: sender, awaited: Notify::new(), parked: RwLock::default() };
+        self.0.write().insert(view, Arc::new(entry));
     }
 
     /// Ends at once while somebody waits for `view`, else when somebody begins to.

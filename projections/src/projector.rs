@@ -9,10 +9,13 @@
 //! | the store or the log does not answer | tries again from the same position, with jittered pauses, by itself |
 //! | a checkpoint is not where it was | somebody else folds too: starts over from the store's checkpoints |
 //! | the log is not the one that was folded | stops and says so |
-//! | a record cannot be read | stops and names it |
+//! | an event cannot be read or applied | parks it, and lets later ones of its key queue behind: see [`crate::parking`] |
 
+mod again;
 mod backoff;
+mod care;
 mod reader;
+mod sorting;
 mod trace;
 
 use std::future::Future;
@@ -24,16 +27,21 @@ use eventlog::EventLog;
 use schemas::Codec;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, MissedTickBehavior, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use self::backoff::Backoff;
 pub use self::backoff::Chance;
+use self::care::{Advice, Care};
 use self::reader::{Batch, Delivery, Reader};
+use self::sorting::{Sorting, caught};
 use crate::fold;
-use crate::metrics::{BATCH_SECONDS, EVENT_AGE_SECONDS, EVENTS, NEXT_OFFSET, STOPPED, STORE_ERRORS};
+use crate::metrics::{
+    BATCH_SECONDS, EVENT_AGE_SECONDS, EVENTS, NEXT_OFFSET, PARKED_EVENTS, PARKED_KEYS, STOPPED, STORE_ERRORS,
+};
+use crate::parking::{Cause, Changes, Parked};
 use crate::progress::{Progress, ViewState};
-use crate::store::{Checkpoints, Commit, Store, StoreError};
+use crate::store::{Checkpoints, Commit, Move, Store, StoreError};
 use crate::view::View;
 
 /// Most records of a batch: where the stores' rates level off.
@@ -41,6 +49,8 @@ pub const BATCH_EVENTS: usize = 2_000;
 
 /// How long a store may take for one operation before it counts as not answering.
 const STORE_SECONDS: u64 = 30;
+/// How often a view with parked events looks whether operators want them tried again.
+const WANTED_EVERY: Duration = Duration::from_millis(500);
 
 /// What a projector works with.
 #[derive(Clone)]
@@ -72,6 +82,10 @@ enum End {
     Shutdown,
     /// Another projector moved a checkpoint.
     Moved,
+    /// It is to start over from the store's checkpoints.
+    Again,
+    /// A batch cannot be applied as it is.
+    Unfit(Cause),
     Stop(String),
 }
 
@@ -102,31 +116,45 @@ impl<V: View, S: Store<V>> Projector<V, S> {
     pub async fn run(self) {
         ::metrics::gauge!(STOPPED, "view" => V::NAME).set(0.0);
         let mut backoff = Backoff::new(&self.chance);
+        let mut care = Care::new(self.context.batch_events);
         loop {
-            match self.round().await {
+            match self.round(&mut care).await {
                 End::Shutdown => return,
+                End::Again => {}
+                End::Unfit(cause) => {
+                    self.trouble(format!("one event after the other cannot be applied: {}", cause.detail()));
+                    self.pause(&mut backoff).await;
+                }
                 End::Moved => {
                     tracing::info!(view = V::NAME, "another projector moved the checkpoints; starting over from them");
-                    sleep(backoff.pause()).await;
+                    self.pause(&mut backoff).await;
                 }
                 End::Stop(reason) => return stop(&self.context.progress, V::NAME, reason),
             }
         }
     }
 
+    async fn pause(&self, backoff: &mut Backoff) {
+        tokio::select! {
+            () = self.context.shutdown.cancelled() => {}
+            () = sleep(backoff.pause()) => {}
+        }
+    }
+
     /// From the store's checkpoints on, until something ends it.
-    async fn round(&self) -> End {
-        let checkpoints = match self.retry(|| self.store.open()).await {
-            Ok(checkpoints) => checkpoints,
+    async fn round(&self, care: &mut Care) -> End {
+        let (checkpoints, mut parked) = match self.begin().await {
+            Ok(begun) => begun,
             Err(end) => return end,
         };
+        self.show(&parked);
         let next =
             |partition| checkpoints.get(&partition).map_or(0, |checkpoint: &eventlog::Checkpoint| checkpoint.next);
         self.context.progress.restore(V::NAME, V::partitions().into_iter().map(|p| (p, next(p))));
         let (out, deliveries) = mpsc::channel(reader::DEPTH);
-        let reader = self.reader(checkpoints);
+        let reader = self.reader(checkpoints, Sorting::new(&parked, &care.unfit), care);
         if self.in_a_task {
-            let (_, end) = tokio::join!(reader.run_in_a_task(out), self.write(deliveries));
+            let (_, end) = tokio::join!(reader.run_in_a_task(out), self.write(deliveries, &mut parked, care));
             return end;
         }
         let thread = thread::Builder::new().name(format!("project-{}", V::NAME));
@@ -134,29 +162,62 @@ impl<V: View, S: Store<V>> Projector<V, S> {
             Ok(reader) => reader,
             Err(error) => return End::Stop(format!("starting a thread failed: {error}")),
         };
-        let end = self.write(deliveries).await;
+        let end = self.write(deliveries, &mut parked, care).await;
         match tokio::task::spawn_blocking(move || reader.join()).await {
             Ok(Ok(())) => end,
             _ => End::Stop("the reader panicked".to_owned()),
         }
     }
 
-    fn reader(&self, at: Checkpoints) -> Reader<V> {
-        let Context { log, codec, progress, batch_events, .. } = self.context.clone();
-        Reader { log, codec, progress, batch_events, at, chance: Arc::clone(&self.chance), tail: None, view: self.view }
+    /// Opens the store, and tries again what operators want tried again.
+    async fn begin(&self) -> Result<(Checkpoints, Parked), End> {
+        let checkpoints = self.retry(|| self.store.open()).await?;
+        let parked = self.retry(|| self.store.parking().parked()).await?;
+        if !parked.keys.values().any(|queue| queue.wanted) {
+            return Ok((checkpoints, parked));
+        }
+        for (key, _) in parked.keys.iter().filter(|(_, queue)| queue.wanted) {
+            self.try_again(key, &parked.resolutions).await?;
+        }
+        Ok((checkpoints, self.retry(|| self.store.parking().parked()).await?))
     }
 
-    async fn write(&self, mut deliveries: mpsc::Receiver<Delivery<V>>) -> End {
+    fn reader(&self, at: Checkpoints, sorting: Sorting, care: &Care) -> Reader<V> {
+        let Context { log, codec, progress, .. } = self.context.clone();
+        let (limit, chance) = (care.limit(), Arc::clone(&self.chance));
+        Reader { log, codec, progress, limit, sorting, at, chance, tail: None, view: self.view }
+    }
+
+    async fn write(&self, mut deliveries: mpsc::Receiver<Delivery<V>>, parked: &mut Parked, care: &mut Care) -> End {
+        let mut look = tokio::time::interval_at(Instant::now() + WANTED_EVERY, WANTED_EVERY);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let delivery = tokio::select! {
                 biased;
                 () = self.context.shutdown.cancelled() => return End::Shutdown,
+                _ = look.tick(), if !parked.keys.is_empty() => {
+                    match self.store.parking().is_wanted().await {
+                        Ok(false) => {}
+                        Ok(true) => return End::Again,
+                        Err(error) => self.trouble(chain(&error)),
+                    }
+                    continue;
+                }
                 delivery = deliveries.recv() => delivery,
             };
             match delivery {
                 Some(Delivery::Batch(batch)) => {
-                    if let Err(end) = self.apply(&batch).await {
-                        return end;
+                    match self.apply(&batch).await {
+                        Ok(()) => care.applied(batch.events.len(), batch.parked.iter().map(|event| event.place)),
+                        Err(End::Unfit(cause)) => match care.failed(batch.events.len(), batch.last, cause.clone()) {
+                            Advice::Again => return End::Again,
+                            Advice::Wait => return End::Unfit(cause),
+                        },
+                        Err(end) => return end,
+                    }
+                    if !batch.parked.is_empty() {
+                        batch.parked.iter().for_each(|event| parked.add(event));
+                        self.show(parked);
                     }
                 }
                 Some(Delivery::Reading) => self.context.progress.set_state(V::NAME, ViewState::Live),
@@ -180,23 +241,33 @@ impl<V: View, S: Store<V>> Projector<V, S> {
     }
 
     /// Loads anew each time: after an error nobody knows what the store holds.
-    async fn attempt(&self, batch: &Batch<V>) -> Result<(), StoreError> {
-        let wanted = fold::wanted::<V>(&batch.events);
-        let rows = if wanted.is_empty() { Vec::new() } else { self.store.load(&wanted).await? };
-        let (upserts, deletes) = fold::changes(&batch.events, rows);
-        self.store.commit(Commit { upserts, deletes, moves: batch.moves.clone() }).await
+    async fn attempt(&self, batch: &Batch<V>) -> Result<(), Failed> {
+        let changes = Changes { park: batch.parked.clone(), ..Changes::default() };
+        self.fold(&batch.events, batch.moves.clone(), changes).await
+    }
+
+    /// Folds events into the rows that the store has, and commits.
+    async fn fold(&self, events: &[V::Event], moves: Vec<Move>, parking: Changes) -> Result<(), Failed> {
+        let folded = caught(|| fold::wanted::<V>(events)).map_err(panicked)?;
+        let rows = if folded.is_empty() { Vec::new() } else { self.store.load(&folded).await? };
+        let (upserts, deletes) = caught(|| fold::changes(events, rows)).map_err(panicked)?;
+        Ok(self.store.commit(Commit { upserts, deletes, moves, parking }).await?)
     }
 
     /// Until it succeeds, or something else than a store that does not answer ends it.
-    async fn retry<T, F: Future<Output = Result<T, StoreError>>>(&self, operation: impl Fn() -> F) -> Result<T, End> {
+    async fn retry<T, E: Into<Failed>, F: Future<Output = Result<T, E>>>(
+        &self,
+        operation: impl Fn() -> F,
+    ) -> Result<T, End> {
         let mut backoff = Backoff::new(&self.chance);
         loop {
             let limited = timeout(Duration::from_secs(STORE_SECONDS), operation());
             let late = StoreError::Timeout { doing: "an operation of the store", seconds: STORE_SECONDS };
-            match limited.await.unwrap_or(Err(late)) {
+            match limited.await.map_or(Err(Failed::Store(late)), |done| done.map_err(Into::into)) {
                 Ok(done) => return Ok(done),
-                Err(StoreError::CheckpointMoved { .. }) => return Err(End::Moved),
-                Err(error) => {
+                Err(Failed::Unfit(cause)) => return Err(End::Unfit(cause)),
+                Err(Failed::Store(StoreError::CheckpointMoved { .. })) => return Err(End::Moved),
+                Err(Failed::Store(error)) => {
                     ::metrics::counter!(STORE_ERRORS, "view" => V::NAME).increment(1);
                     self.trouble(chain(&error));
                 }
@@ -209,10 +280,38 @@ impl<V: View, S: Store<V>> Projector<V, S> {
         }
     }
 
+    /// Says whose events are parked.
+    fn show(&self, parked: &Parked) {
+        let events: u64 = parked.keys.values().map(|queue| queue.events).sum();
+        ::metrics::gauge!(PARKED_KEYS, "view" => V::NAME).set(parked.keys.len() as f64);
+        ::metrics::gauge!(PARKED_EVENTS, "view" => V::NAME).set(events as f64);
+        self.context.progress.set_parked(V::NAME, parked.keys.keys().cloned().collect());
+    }
+
     fn trouble(&self, reason: String) {
         tracing::warn!(view = V::NAME, reason, "the view does not move; trying again");
         self.context.progress.set_state(V::NAME, ViewState::Retrying { reason });
     }
+}
+
+/// Why a batch was not applied.
+enum Failed {
+    Store(StoreError),
+    /// An event cannot be applied.
+    Unfit(Cause),
+}
+
+impl From<StoreError> for Failed {
+    fn from(error: StoreError) -> Self {
+        match &error {
+            StoreError::Refused { .. } => Self::Unfit(Cause::Refused { detail: chain(&error) }),
+            _ => Self::Store(error),
+        }
+    }
+}
+
+fn panicked(detail: String) -> Failed {
+    Failed::Unfit(Cause::FoldPanicked { detail })
 }
 
 fn stop(progress: &Progress, view: &'static str, reason: String) {

@@ -1,10 +1,11 @@
 //! The port to a store. An adapter knows rows and checkpoints, and no shop.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 
 use eventlog::{Checkpoint, Partition};
 
+use crate::parking::{Changes, Parking, Place};
 pub use crate::stores::Placed;
 use crate::view::View;
 
@@ -25,12 +26,16 @@ pub trait Store<V: View>: Clone + Send + Sync + 'static {
     /// Writes rows and moves checkpoints, all or nothing.
     ///
     /// # Errors
-    /// [`StoreError::CheckpointMoved`] when a checkpoint is not where `commit` expects it; nothing was written. After
-    /// any other error it may have been written: committing again tells, by that same answer.
+    /// [`StoreError::CheckpointMoved`] when a checkpoint is not where `commit` expects it, or an event that is to wait no
+    /// longer does not wait; [`StoreError::Refused`] when the store refuses a row for what it says. Nothing was written
+    /// then. After any other error it may have been written: committing again tells, by the first of these answers.
     fn commit(&self, commit: Commit<V>) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// All rows and checkpoints as of one moment, rows by key.
     fn snapshot(&self) -> impl Future<Output = Result<Snapshot<V>, StoreError>> + Send;
+
+    /// What is parked here.
+    fn parking(&self) -> &dyn Parking;
 }
 
 /// The kinds of stores.
@@ -58,6 +63,8 @@ pub struct Commit<V: View> {
     pub deletes: Vec<V::Key>,
     /// Checkpoints of all partitions that were read.
     pub moves: Vec<Move>,
+    /// What becomes of parked events.
+    pub parking: Changes,
 }
 
 /// Most rows of a batch that counts as fresh.
@@ -89,14 +96,16 @@ pub struct Move {
 pub struct Snapshot<V: View> {
     /// By key.
     pub rows: BTreeMap<V::Key, V>,
-    /// What the rows reflect.
+    /// What the rows reflect, but for the events that are parked.
     pub checkpoints: Checkpoints,
+    /// Where these stand.
+    pub parked: BTreeSet<Place>,
 }
 
 /// Whatever a database says.
 pub type Source = Box<dyn std::error::Error + Send + Sync>;
 
-/// Why a store did not do it. Only [`Self::CheckpointMoved`] is certain to have changed nothing.
+/// Why a store did not do it. Only [`Self::CheckpointMoved`] and [`Self::Refused`] are certain to have changed nothing.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// Another projector moved a checkpoint.
@@ -104,6 +113,15 @@ pub enum StoreError {
     CheckpointMoved {
         /// Whose.
         view: &'static str,
+    },
+    /// The store refuses a row for what it says: the same row will not do another time.
+    #[error("{view} refuses a row")]
+    Refused {
+        /// Which view.
+        view: &'static str,
+        /// Why.
+        #[source]
+        source: Source,
     },
     /// The address of a store is not one.
     #[error("the address of {store} cannot be used")]
@@ -135,6 +153,15 @@ pub enum StoreError {
     /// Writing failed, or is not known to have succeeded.
     #[error("writing {view} failed")]
     Commit {
+        /// Which view.
+        view: &'static str,
+        /// Why.
+        #[source]
+        source: Source,
+    },
+    /// What is parked could not be read, or a wish of operators not be written.
+    #[error("what is parked of {view} could not be read or changed")]
+    Parking {
         /// Which view.
         view: &'static str,
         /// Why.

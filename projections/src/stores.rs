@@ -13,6 +13,7 @@ use schemas::topics;
 use sqlx::{MySqlPool, PgPool};
 
 use self::memory::{MemoryStore, MemoryView};
+use crate::parking::Parking;
 use crate::store::{Checkpoints, Commit, Kind, Snapshot, Store, StoreError};
 use crate::view::View;
 
@@ -120,6 +121,13 @@ impl<V: MemoryView, S: Store<V>> Store<V> for Placed<V, S> {
         match self {
             Self::Memory(store) => store.snapshot().await,
             Self::Server(store) => store.snapshot().await,
+        }
+    }
+
+    fn parking(&self) -> &dyn Parking {
+        match self {
+            Self::Memory(store) => store.parking(),
+            Self::Server(store) => store.parking(),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Whether a store holds what the log says: its rows against an independent fold, row for row.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +8,7 @@ use eventlog::{EventLog, LogError, Partition, Tail, TailError};
 use schemas::{Codec, CodecError};
 use serde::Serialize;
 
+use crate::parking::{Place, Resolution, Verdict};
 use crate::store::{Store, StoreError};
 use crate::view::View;
 use crate::views::{ToEach, Views};
@@ -30,6 +31,8 @@ pub struct Report {
     pub rows: usize,
     /// Records before the store's checkpoints.
     pub records: u64,
+    /// Events that wait and are not in the rows.
+    pub parked: usize,
     /// Rows that differ.
     pub differences: usize,
     /// The first of them.
@@ -113,12 +116,24 @@ pub async fn verify_one<V: View, S: Store<V>>(
         snapshot.checkpoints.iter().map(|(partition, checkpoint)| (*partition, Some(*checkpoint))).collect();
     let until = snapshot.checkpoints.iter().map(|(partition, checkpoint)| (*partition, checkpoint.next)).collect();
     let records = snapshot.checkpoints.values().map(|checkpoint| checkpoint.next).sum();
+    let parked = store.parking().parked().await.map_err(|source| VerifyError::Store { view: V::NAME, source })?;
+    let (waiting, exceptions) =
+        (snapshot.parked.len(), Exceptions { parked: snapshot.parked, resolutions: parked.resolutions });
     let folding = tokio::task::spawn_blocking(move || {
         Tail::open(&*log, &from).map_err(|source| VerifyError::Log { view: V::NAME, source })?;
-        fold_all::<V>(&*log, &codec, &until)
+        fold_all::<V>(&*log, &codec, &until, &exceptions)
     });
     let folded = folding.await.map_err(|source| VerifyError::Fold { view: V::NAME, source })??;
-    Ok(compare(&snapshot.rows, &folded, records))
+    Ok(Report { parked: waiting, ..compare(&snapshot.rows, &folded, records) })
+}
+
+/// Records that a view does not fold as they stand in the log.
+#[derive(Debug, Default)]
+pub struct Exceptions {
+    /// Events that wait.
+    pub parked: BTreeSet<Place>,
+    /// What operators decided of others.
+    pub resolutions: BTreeMap<Place, Resolution>,
 }
 
 /// The rows that the log makes of `V`: the plain fold, record by record, of each partition up to the offset given.
@@ -129,6 +144,7 @@ pub fn fold_all<V: View>(
     log: &dyn EventLog,
     codec: &Codec,
     until: &BTreeMap<Partition, u64>,
+    exceptions: &Exceptions,
 ) -> Result<BTreeMap<V::Key, V>, VerifyError> {
     let failed = |source| VerifyError::Log { view: V::NAME, source };
     let partitions: Vec<_> = until.keys().map(|partition| (*partition, None)).collect();
@@ -137,12 +153,17 @@ pub fn fold_all<V: View>(
     let mut empty = 0;
     while until.iter().any(|(partition, end)| tail.next(*partition) < *end) {
         let before = tail.checkpoints();
-        for admitted in tail.poll(POLL_RECORDS, POLL).map_err(failed)? {
+        for mut admitted in tail.poll(POLL_RECORDS, POLL).map_err(failed)? {
             let (partition, offset) = (admitted.partition, admitted.offset);
-            if offset >= until[&partition] {
+            if offset >= until[&partition] || exceptions.parked.contains(&(partition, offset)) {
                 continue;
             }
-            let event = V::decode(codec, admitted);
+            match exceptions.resolutions.get(&(partition, offset)).map(|resolution| &resolution.verdict) {
+                Some(Verdict::Discard) => continue,
+                Some(Verdict::Correct(payload)) => admitted.record.payload = payload.clone(),
+                None => {}
+            }
+            let event = V::decode(codec, &admitted);
             let failed = |source| VerifyError::Record { partition, offset, source: Box::new(source) };
             let event = event.map_err(failed)?;
             if let Some(event) = event {
@@ -174,6 +195,7 @@ fn compare<V: View>(stored: &BTreeMap<V::Key, V>, folded: &BTreeMap<V::Key, V>, 
         view: V::NAME,
         rows: stored.len(),
         records,
+        parked: 0,
         differences: keys.len(),
         shown: keys.iter().take(SHOWN).map(difference).collect(),
     }

@@ -28,7 +28,7 @@ pub trait View: Clone + PartialEq + fmt::Debug + Serialize + Send + Sync + Sized
     ///
     /// # Errors
     /// When the record cannot be read.
-    fn decode(codec: &Codec, admitted: Admitted) -> Result<Option<Self::Event>, CodecError>;
+    fn decode(codec: &Codec, admitted: &Admitted) -> Result<Option<Self::Event>, CodecError>;
 
     /// Which row `event` concerns.
     fn key_of(event: &Self::Event) -> Self::Key;
@@ -76,16 +76,16 @@ pub struct Recorded<E> {
 ///
 /// # Errors
 /// When the record cannot be read.
-pub fn recorded<A: Contract>(codec: &Codec, admitted: Admitted) -> Result<Option<Recorded<A::Event>>, CodecError> {
+pub fn recorded<A: Contract>(codec: &Codec, admitted: &Admitted) -> Result<Option<Recorded<A::Event>>, CodecError> {
     let Admitted { partition, offset, envelope, record, event, .. } = admitted;
-    if !is_event(&envelope) {
+    if !is_event(envelope) {
         return Ok(None);
     }
-    let event = match event.and_then(Decoded::get) {
+    let event = match event.clone().and_then(Decoded::get) {
         Some(event) => event,
         None => Arc::new(A::decode(codec, &envelope.record_type, &record.payload)?),
     };
-    Ok(Some(Recorded { partition, offset, envelope, event }))
+    Ok(Some(Recorded { partition: *partition, offset: *offset, envelope: Arc::clone(envelope), event }))
 }
 
 /// Whether the record is an event, and not a decision that changed nothing.

@@ -13,5 +13,5 @@ pub mod wire;
 
 pub use codec::{Codec, CodecError};
 pub use contract::{Contract, Encoded, Refusal};
-pub use envelope::{Envelope, Headers, Term};
+pub use envelope::{Envelope, EnvelopeError, Headers, Term};
 pub use topics::Topic;

@@ -9,6 +9,7 @@ use eventlog::simulated::SimulatedLog;
 use eventlog::{Admitted, Partition};
 use parking_lot::Mutex;
 use projections::ViewState;
+use projections::parking::Parking;
 use projections::progress::Progress;
 use projections::projector::{Context, Projector};
 use projections::store::{Checkpoints, Commit, Kind, Snapshot, Store, StoreError};
@@ -82,6 +83,10 @@ impl<V: MemoryView> Store<V> for Rough<V> {
 
     async fn snapshot(&self) -> Result<Snapshot<V>, StoreError> {
         self.store.snapshot().await
+    }
+
+    fn parking(&self) -> &dyn Parking {
+        Store::<V>::parking(&self.store)
     }
 }
 
@@ -202,7 +207,7 @@ impl<V: MemoryView> Watched for Watch<V> {
                     record: stored.record.clone(),
                     event: None,
                 };
-                if let Some(event) = V::decode(judge.codec(), admitted).map_err(|error| error.to_string())? {
+                if let Some(event) = V::decode(judge.codec(), &admitted).map_err(|error| error.to_string())? {
                     let key = V::key_of(&event);
                     let row = V::fold(rows.remove(&key), &event);
                     rows.extend(row.map(|row| (key, row)));

@@ -2,15 +2,18 @@
 
 use std::marker::PhantomData;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use domain::Timestamp;
 use eventlog::{Admitted, Checkpoint, EventLog, LogError, Partition, Tail, TailError};
-use schemas::{Codec, CodecError};
+use schemas::Codec;
 use tokio::sync::mpsc;
 
 use super::backoff::{Backoff, Chance};
+use super::sorting::{Sorted, Sorting, Unsorted};
 use super::trace;
+use crate::parking::{ParkedEvent, Place};
 use crate::progress::Progress;
 use crate::store::{Checkpoints, Move};
 use crate::view::View;
@@ -37,6 +40,10 @@ pub(super) enum Delivery<V: View> {
 /// What was read at once.
 pub(super) struct Batch<V: View> {
     pub(super) events: Vec<V::Event>,
+    /// Where the last of them stands.
+    pub(super) last: Option<Place>,
+    /// Events that are to wait.
+    pub(super) parked: Vec<ParkedEvent>,
     /// Trace contexts of those events whose traces are recorded.
     pub(super) traces: Vec<String>,
     /// When the log appended the oldest.
@@ -50,10 +57,12 @@ pub(super) struct Reader<V: View> {
     pub(super) log: Arc<dyn EventLog>,
     pub(super) codec: Arc<Codec>,
     pub(super) progress: Progress,
-    pub(super) batch_events: usize,
+    /// Most records of a batch.
+    pub(super) limit: Arc<AtomicUsize>,
+    pub(super) sorting: Sorting,
     pub(super) at: Checkpoints,
     pub(super) chance: Chance,
-    /// Open, and how many records to ask for next.
+    /// Open, and how many records to ask for next at most.
     pub(super) tail: Option<(Tail, usize)>,
     pub(super) view: PhantomData<fn() -> V>,
 }
@@ -124,14 +133,14 @@ impl<V: View> Reader<V> {
         let partitions: Vec<_> = V::partitions().into_iter().map(|p| (p, self.at.get(&p).copied())).collect();
         let tail = Tail::open(&*self.log, &partitions)?;
         self.aim(&partitions).map_err(TailError::Log)?;
-        self.tail = Some((tail, self.batch_events));
+        self.tail = Some((tail, usize::MAX));
         Ok(())
     }
 
     fn read(&mut self, mut tail: Tail, max: usize, wait: Duration) -> Result<Turn<V>, End> {
-        let admitted = tail.poll(max, wait)?;
-        let max = next_max(&admitted, self.batch_events);
-        let mut batch = self.decode(admitted)?;
+        let admitted = tail.poll(max.min(self.limit.load(Ordering::Relaxed)), wait)?;
+        let max = next_max(&admitted);
+        let mut batch = self.sort(admitted)?;
         batch.moves = self.moves(tail.checkpoints());
         self.tail = Some((tail, max));
         if batch.moves.is_empty() {
@@ -156,36 +165,52 @@ impl<V: View> Reader<V> {
         moves.filter(|step| step.to.next > step.expected).collect()
     }
 
-    fn decode(&self, admitted: Vec<Admitted>) -> Result<Batch<V>, End> {
+    fn sort(&mut self, admitted: Vec<Admitted>) -> Result<Batch<V>, End> {
         let mut batch = Batch {
             events: Vec::with_capacity(admitted.len()),
+            last: None,
+            parked: Vec::new(),
             traces: Vec::new(),
             oldest: admitted.iter().map(|record| record.timestamp).min(),
             moves: Vec::new(),
         };
+        self.sorting.begin();
         for record in admitted {
-            let (partition, offset) = (record.partition, record.offset);
+            let place = (record.partition, record.offset);
             let traceparent = record.envelope.traceparent.clone().filter(|parent| trace::is_sampled(parent));
-            let event = V::decode(&self.codec, record).map_err(|error| unreadable(partition, offset, &error))?;
-            if let Some(event) = event {
-                batch.events.push(event);
-                batch.traces.extend(traceparent);
+            match self.sorting.sort::<V>(&self.codec, record).map_err(|why| unsorted(place, &why))? {
+                Sorted::Apply(event) => {
+                    batch.events.push(event);
+                    batch.last = Some(place);
+                    batch.traces.extend(traceparent);
+                }
+                Sorted::Park(event) => batch.parked.push(event),
+                Sorted::Nothing => {}
             }
         }
+        self.sorting.keep();
         Ok(batch)
     }
 }
 
 /// How many records to ask for next, so that a batch stays near its size in bytes.
-fn next_max(admitted: &[Admitted], most: usize) -> usize {
+fn next_max(admitted: &[Admitted]) -> usize {
     let bytes: usize = admitted.iter().map(|record| record.record.payload.len()).sum();
     let mean = bytes / admitted.len().max(1);
-    (BATCH_BYTES / mean.max(1)).clamp(1, most)
+    (BATCH_BYTES / mean.max(1)).max(1)
 }
 
-fn unreadable(partition: Partition, offset: u64, error: &CodecError) -> End {
-    let reason = format!("the record at {partition}@{offset} cannot be read: {}", super::chain(error));
-    if error.is_transient() { End::Trouble(reason) } else { End::Stop(reason) }
+fn unsorted((partition, offset): Place, why: &Unsorted) -> End {
+    End::Trouble(match why {
+        Unsorted::Codec(error) => {
+            format!("the record at {partition}@{offset} cannot be read yet: {}", super::chain(error))
+        }
+        Unsorted::Full => {
+            format!(
+                "the event at {partition}@{offset} would be parked, but there is no room: retry or discard what is parked"
+            )
+        }
+    })
 }
 
 /// The pauses after what went wrong.

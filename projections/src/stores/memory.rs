@@ -1,6 +1,7 @@
 //! Rows in memory: the reference for every other store, and the home of views where nothing is installed. It starts
 //! empty, so its views are rebuilt from the log at each start.
 
+mod parking;
 mod parts;
 
 use std::collections::hash_map::Entry;
@@ -9,8 +10,9 @@ use std::sync::Arc;
 use eventlog::fault::mutant;
 use parking_lot::RwLock;
 
+use self::parking::MemoryParking;
 use self::parts::Parts;
-
+use crate::parking::Parking;
 use crate::store::{Checkpoints, Commit, Kind, Snapshot, Store, StoreError};
 use crate::view::View;
 
@@ -33,6 +35,7 @@ struct Content<V: MemoryView> {
     rows: Parts<V::Key, Box<V>>,
     lists: Parts<Box<str>, List<V>>,
     checkpoints: Checkpoints,
+    parking: MemoryParking,
 }
 
 /// By place. New rows mostly come last.
@@ -40,7 +43,12 @@ type List<V> = Vec<(<V as MemoryView>::Place, <V as View>::Key)>;
 
 impl<V: MemoryView> Default for MemoryStore<V> {
     fn default() -> Self {
-        let content = Content { rows: Parts::default(), lists: Parts::default(), checkpoints: Checkpoints::new() };
+        let content = Content {
+            rows: Parts::default(),
+            lists: Parts::default(),
+            checkpoints: Checkpoints::new(),
+            parking: MemoryParking::default(),
+        };
         Self(Arc::new(RwLock::new(content)))
     }
 }
@@ -132,11 +140,12 @@ impl<V: MemoryView> Store<V> for MemoryStore<V> {
         let mut content = self.0.write();
         let stands = |partition| content.checkpoints.get(&partition).map_or(0, |checkpoint| checkpoint.next);
         let moved = commit.moves.iter().any(|step| stands(step.partition) != step.expected);
-        if moved && !mutant("checkpoint-cas") {
+        if (moved && !mutant("checkpoint-cas")) || !content.parking.holds(&commit.parking.done) {
             return Err(StoreError::CheckpointMoved { view: V::NAME });
         }
         commit.deletes.iter().for_each(|key| content.remove(key));
         commit.upserts.into_iter().for_each(|row| content.insert(row));
+        content.parking.change(commit.parking);
         content.checkpoints.extend(commit.moves.iter().map(|step| (step.partition, step.to)));
         Ok(())
     }
@@ -144,6 +153,11 @@ impl<V: MemoryView> Store<V> for MemoryStore<V> {
     async fn snapshot(&self) -> Result<Snapshot<V>, StoreError> {
         let content = self.0.read();
         let rows = content.rows.iter().map(|(key, row)| (key.clone(), V::clone(row))).collect();
-        Ok(Snapshot { rows, checkpoints: content.checkpoints.clone() })
+        let parked = content.parking.places();
+        Ok(Snapshot { rows, checkpoints: content.checkpoints.clone(), parked })
+    }
+
+    fn parking(&self) -> &dyn Parking {
+        self
     }
 }

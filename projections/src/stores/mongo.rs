@@ -17,6 +17,7 @@
 //! published. After a crash or a failover rows and checkpoints are lost together, and the log has them.
 
 mod checkpoints;
+mod parking;
 
 use std::collections::BTreeSet;
 use std::marker::PhantomData;
@@ -24,10 +25,13 @@ use std::time::Duration;
 
 use futures::TryStreamExt;
 use mongodb::bson::{Bson, Document, doc};
+use mongodb::error::ErrorKind;
 use mongodb::options::{Acknowledgment, ClientOptions, ReadConcern, TransactionOptions, WriteConcern};
 use mongodb::{Client, Collection, Database, IndexModel};
 
+pub(crate) use self::parking::parking_collections;
 use super::{ServerStore, Stores, by_key};
+use crate::parking::Parking;
 use crate::store::{Checkpoints, Commit, Kind, Snapshot, Source, Store, StoreError};
 use crate::view::View;
 
@@ -168,6 +172,10 @@ impl<V: MongoView> MongoStore<V> {
             let rows = how.command(&commit.upserts);
             reply(&self.database.run_command(rows).session(&mut session).await?)?;
         }
+        if !commit.parking.is_empty() && !parking::write::<V>(&self.database, &commit.parking, &mut session).await? {
+            session.abort_transaction().await?;
+            return Ok(false);
+        }
         eventlog::fault::crash_point("in-mongo-transaction");
         session.commit_transaction().await?;
         Ok(true)
@@ -189,8 +197,9 @@ impl<V: MongoView> MongoStore<V> {
         while let Some(document) = found.next(&mut session).await.transpose()? {
             documents.push(document);
         }
+        let parked = parking::places::<V>(&self.database, &mut session).await?;
         session.abort_transaction().await?;
-        Ok(Snapshot { rows: by_key(rows), checkpoints: checkpoints::read_all::<V>(&documents)? })
+        Ok(Snapshot { rows: by_key(rows), checkpoints: checkpoints::read_all::<V>(&documents)?, parked })
     }
 }
 
@@ -222,12 +231,17 @@ impl<V: MongoView> Store<V> for MongoStore<V> {
         match written {
             Ok(true) => Ok(()),
             Ok(false) => Err(StoreError::CheckpointMoved { view: V::NAME }),
+            Err(source) if source.is_refusal() => Err(StoreError::Refused { view: V::NAME, source: source.into() }),
             Err(source) => Err(StoreError::Commit { view: V::NAME, source: source.into() }),
         }
     }
 
     async fn snapshot(&self) -> Result<Snapshot<V>, StoreError> {
         self.read_all().await.map_err(|source| StoreError::Load { view: V::NAME, source })
+    }
+
+    fn parking(&self) -> &dyn Parking {
+        self
     }
 }
 
@@ -274,6 +288,9 @@ enum WriteError {
     /// A row that was to be inserted is there.
     #[error("a document with this key is there already")]
     Duplicate,
+    /// The server refused a document for what it says.
+    #[error("the server refused a document: {0}")]
+    Document(String),
     /// The server refused a write.
     #[error("the server refused writes: {0}")]
     Refused(String),
@@ -282,15 +299,33 @@ enum WriteError {
     Server(#[from] mongodb::error::Error),
 }
 
+impl WriteError {
+    fn is_refusal(&self) -> bool {
+        match self {
+            Self::Document(_) => true,
+            Self::Server(error) => {
+                matches!(&*error.kind, ErrorKind::Command(command) if DOCUMENT.contains(&command.code))
+            }
+            Self::Duplicate | Self::Refused(_) => false,
+        }
+    }
+}
+
 /// The server's code for a key that is there already.
 const DUPLICATE: i32 = 11_000;
+/// Its codes for a document that it does not take: the collection's rules, and documents that are too large.
+const DOCUMENT: [i32; 4] = [121, 10_334, 17_419, 17_420];
 
 /// How many documents a command met or made.
 fn reply(reply: &Document) -> Result<usize, WriteError> {
     if let Ok(errors) = reply.get_array("writeErrors") {
         let code = |error: &Bson| error.as_document().and_then(|error| error.get_i32("code").ok());
-        let duplicate = errors.iter().all(|error| code(error) == Some(DUPLICATE));
-        return Err(if duplicate { WriteError::Duplicate } else { WriteError::Refused(format!("{errors:?}")) });
+        let all = |codes: &[i32]| errors.iter().all(|error| code(error).is_some_and(|code| codes.contains(&code)));
+        return Err(match () {
+            () if all(&[DUPLICATE]) => WriteError::Duplicate,
+            () if all(&DOCUMENT) => WriteError::Document(format!("{errors:?}")),
+            () => WriteError::Refused(format!("{errors:?}")),
+        });
     }
     if let Some(error) = reply.get("writeConcernError") {
         return Err(WriteError::Refused(error.to_string()));

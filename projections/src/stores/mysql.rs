@@ -4,6 +4,7 @@
 //! Rows travel as one JSON text, which the server takes apart (`JSON_TABLE`): so a view has one text of each statement,
 //! prepared once for each connection, however many rows a batch has.
 
+mod parking;
 mod sql;
 
 use std::marker::PhantomData;
@@ -21,6 +22,7 @@ use uuid::Uuid;
 
 use self::sql::Statements;
 use super::{ServerStore, Stores, by_key, checkpoint_of};
+use crate::parking::Parking;
 use crate::store::{Checkpoints, Commit, Kind, Move, Snapshot, Store, StoreError};
 use crate::view::View;
 
@@ -116,6 +118,10 @@ impl<V: MysqlView> MysqlStore<V> {
             let upsert = sqlx::query(AssertSqlSafe(Arc::clone(&self.statements.upsert)));
             upsert.bind(json(&commit.upserts)?).execute(&mut *transaction).await?;
         }
+        if !commit.parking.is_empty() && !parking::write::<V>(&commit.parking, &mut transaction).await? {
+            transaction.rollback().await?;
+            return Ok(false);
+        }
         eventlog::fault::crash_point("in-mysql-transaction");
         transaction.commit().await?;
         Ok(true)
@@ -132,9 +138,10 @@ impl<V: MysqlView> MysqlStore<V> {
         let mut transaction = connection.begin_with("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY").await?;
         let all = sqlx::query(AssertSqlSafe(Arc::clone(&self.statements.all))).fetch_all(&mut *transaction).await?;
         let checkpoints = self.read_checkpoints(&mut *transaction).await?;
+        let parked = parking::places::<V>(&mut transaction).await?;
         transaction.rollback().await?;
         let rows = all.iter().map(V::read).collect::<Result<Vec<_>, _>>()?;
-        Ok(Snapshot { rows: by_key(rows), checkpoints })
+        Ok(Snapshot { rows: by_key(rows), checkpoints, parked })
     }
 }
 
@@ -160,6 +167,7 @@ impl<V: MysqlView> Store<V> for MysqlStore<V> {
         match self.write(&commit).await {
             Ok(true) => Ok(()),
             Ok(false) => Err(StoreError::CheckpointMoved { view: V::NAME }),
+            Err(source) if is_refusal(&source) => Err(StoreError::Refused { view: V::NAME, source: source.into() }),
             Err(source) => Err(StoreError::Commit { view: V::NAME, source: source.into() }),
         }
     }
@@ -167,6 +175,16 @@ impl<V: MysqlView> Store<V> for MysqlStore<V> {
     async fn snapshot(&self) -> Result<Snapshot<V>, StoreError> {
         self.read_all().await.map_err(|source| StoreError::Load { view: V::NAME, source: source.into() })
     }
+
+    fn parking(&self) -> &dyn Parking {
+        self
+    }
+}
+
+/// Whether the server refuses a value: data exceptions, violated constraints, and what triggers refuse, by their classes.
+fn is_refusal(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code());
+    code.is_some_and(|code| ["22", "23", "45"].iter().any(|class| code.starts_with(class)))
 }
 
 /// A [`Move`] as the server reads it.

@@ -5,6 +5,7 @@
 //! Large batches commit with `synchronous_commit=off`: after a crash rows and checkpoints are lost together, and the log
 //! has them. Fresh ones wait for the disk, because readers rely on the position that was published.
 
+mod parking;
 mod sql;
 
 use std::marker::PhantomData;
@@ -22,6 +23,7 @@ use uuid::Uuid;
 
 use self::sql::Statements;
 use super::{ServerStore, Stores, by_key, checkpoint_of};
+use crate::parking::Parking;
 use crate::store::{Checkpoints, Commit, Kind, Move, Snapshot, Store, StoreError};
 use crate::view::View;
 
@@ -118,10 +120,31 @@ impl<V: PostgresView> PostgresStore<V> {
     }
 
     async fn write(&self, commit: &Commit<V>) -> Result<bool, sqlx::Error> {
+        let done = if commit.parking.is_empty() {
+            self.write_batch(commit, &self.pool).await?
+        } else {
+            let mut transaction = self.pool.begin().await?;
+            let done = self.write_batch(commit, &mut *transaction).await?
+                && parking::write::<V>(&commit.parking, &mut transaction).await?;
+            if done {
+                transaction.commit().await?
+            } else {
+                transaction.rollback().await?
+            }
+            done
+        };
+        eventlog::fault::crash_point("after-postgres-commit");
+        Ok(done)
+    }
+
+    async fn write_batch(
+        &self,
+        commit: &Commit<V>,
+        on: impl Executor<'_, Database = Postgres>,
+    ) -> Result<bool, sqlx::Error> {
         let arguments = arguments(commit).map_err(sqlx::Error::Encode)?;
         let sql = AssertSqlSafe(Arc::clone(&self.statements.commit));
-        let moved: i64 = sqlx::query_scalar_with(sql, arguments).fetch_one(&self.pool).await?;
-        eventlog::fault::crash_point("after-postgres-commit");
+        let moved: i64 = sqlx::query_scalar_with(sql, arguments).fetch_one(on).await?;
         Ok(moved.cast_unsigned() == commit.moves.len() as u64)
     }
 
@@ -129,9 +152,10 @@ impl<V: PostgresView> PostgresStore<V> {
         let mut transaction = self.pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
         let all = sqlx::query(AssertSqlSafe(Arc::clone(&self.statements.all))).fetch_all(&mut *transaction).await?;
         let checkpoints = self.read_checkpoints(&mut *transaction).await?;
+        let parked = parking::places::<V>(&mut *transaction).await?;
         transaction.rollback().await?;
         let rows = all.iter().map(V::read).collect::<Result<Vec<_>, _>>()?;
-        Ok(Snapshot { rows: by_key(rows), checkpoints })
+        Ok(Snapshot { rows: by_key(rows), checkpoints, parked })
     }
 }
 
@@ -158,6 +182,7 @@ impl<V: PostgresView> Store<V> for PostgresStore<V> {
         match self.write(&commit).await {
             Ok(true) => Ok(()),
             Ok(false) => Err(StoreError::CheckpointMoved { view: V::NAME }),
+            Err(source) if is_refusal(&source) => Err(StoreError::Refused { view: V::NAME, source: source.into() }),
             Err(source) => Err(StoreError::Commit { view: V::NAME, source: source.into() }),
         }
     }
@@ -165,6 +190,16 @@ impl<V: PostgresView> Store<V> for PostgresStore<V> {
     async fn snapshot(&self) -> Result<Snapshot<V>, StoreError> {
         self.read_all().await.map_err(|source| StoreError::Load { view: V::NAME, source: source.into() })
     }
+
+    fn parking(&self) -> &dyn Parking {
+        self
+    }
+}
+
+/// Whether the server refuses a value: data exceptions and violated constraints, by their classes.
+fn is_refusal(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code());
+    code.is_some_and(|code| code.starts_with("22") || code.starts_with("23"))
 }
 
 fn generation<V: View>() -> i32 {

@@ -95,7 +95,7 @@ impl View for Activity {
     type Key = (Cow<'static, str>, u32, u64);
     type Event = Self;
 
-    fn decode(codec: &Codec, admitted: Admitted) -> Result<Option<Self>, CodecError> {
+    fn decode(codec: &Codec, admitted: &Admitted) -> Result<Option<Self>, CodecError> {
         if admitted.partition.topic == &topics::ORDER {
             Ok(recorded::<Order>(codec, admitted)?.map(|recorded| Self::of(recorded, of_order)))
         } else {

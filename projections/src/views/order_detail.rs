@@ -62,7 +62,7 @@ impl View for OrderDetail {
     type Key = Uuid;
     type Event = Recorded<OrderEvent>;
 
-    fn decode(codec: &Codec, admitted: Admitted) -> Result<Option<Self::Event>, CodecError> {
+    fn decode(codec: &Codec, admitted: &Admitted) -> Result<Option<Self::Event>, CodecError> {
         recorded::<Order>(codec, admitted)
     }
 

@@ -35,7 +35,7 @@ impl View for StockLevel {
     type Key = String;
     type Event = Recorded<StockEvent>;
 
-    fn decode(codec: &Codec, admitted: Admitted) -> Result<Option<Self::Event>, CodecError> {
+    fn decode(codec: &Codec, admitted: &Admitted) -> Result<Option<Self::Event>, CodecError> {
         recorded::<StockItem>(codec, admitted)
     }
 

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use eventlog::{Checkpoint, Partition, Terms};
 use lonja_projections::StoreError;
+use lonja_projections::parking::Changes;
 use lonja_projections::store::{Commit, Move, Store};
-use lonja_projections::verify::fold_all;
+use lonja_projections::verify::{Exceptions, fold_all};
 use lonja_projections::view::View;
 use lonja_projections::views::ToEach;
 use schemas::Term;
@@ -41,7 +42,7 @@ fn history() -> History {
 fn rows<V: View>(history: &History, halved: bool) -> Vec<V> {
     let ends = history.log.ends().into_iter().filter(|(partition, _)| V::TOPICS.contains(&partition.topic));
     let until: BTreeMap<_, _> = ends.map(|(p, end)| (p, if halved { end.div_ceil(2) } else { end })).collect();
-    let rows = fold_all::<V>(&*log_of(history), &history.codec, &until).unwrap();
+    let rows = fold_all::<V>(&*log_of(history), &history.codec, &until, &Exceptions::default()).unwrap();
     assert!(rows.len() > 3, "the history is too short for {}", V::NAME);
     rows.into_values().collect()
 }
@@ -87,8 +88,18 @@ impl ToEach for Race<'_> {
         let mut gone = many.iter().map(V::key).filter(|key| few.iter().all(|row| row.key() != *key)).collect();
         for round in 0..10 {
             let expected = round * 10;
-            let less = Commit { upserts: few.clone(), deletes: gone, moves: moves::<V>(expected, expected + 10) };
-            let more = Commit { upserts: many.clone(), deletes: vec![], moves: moves::<V>(expected, expected + 10) };
+            let less = Commit {
+                upserts: few.clone(),
+                deletes: gone,
+                moves: moves::<V>(expected, expected + 10),
+                parking: Changes::default(),
+            };
+            let more = Commit {
+                upserts: many.clone(),
+                deletes: vec![],
+                moves: moves::<V>(expected, expected + 10),
+                parking: Changes::default(),
+            };
             let (first, second) = tokio::join!(until_certain(store, &less), until_certain(store, &more));
             match (&first, &second) {
                 (Ok(()), second) if is_moved(second) => assert_holds(store, &few, &less.moves).await,
@@ -124,12 +135,18 @@ impl ToEach for Stale<'_> {
     async fn to<V: View, S: Store<V>>(&self, store: &S) {
         store.open().await.unwrap();
         let few = rows::<V>(self.0, true);
-        let first = Commit { upserts: few.clone(), deletes: vec![], moves: moves::<V>(0, 10) };
+        let first =
+            Commit { upserts: few.clone(), deletes: vec![], moves: moves::<V>(0, 10), parking: Changes::default() };
         store.commit(first.clone()).await.unwrap();
         for stale in [0, V::partitions().len() - 1] {
             let mut moves = moves::<V>(10, 20);
             moves[stale].expected = 9;
-            let late = Commit { upserts: rows::<V>(self.0, false), deletes: vec![few[0].key()], moves };
+            let late = Commit {
+                upserts: rows::<V>(self.0, false),
+                deletes: vec![few[0].key()],
+                moves,
+                parking: Changes::default(),
+            };
             assert!(is_moved(&store.commit(late).await), "{}", V::NAME);
             assert_holds(store, &few, &first.moves).await;
         }
@@ -145,16 +162,26 @@ impl ToEach for Replace<'_> {
     async fn to<V: View, S: Store<V>>(&self, store: &S) {
         store.open().await.unwrap();
         let all = rows::<V>(self.0, false);
-        store.commit(Commit { upserts: rows(self.0, true), deletes: vec![], moves: moves::<V>(0, 1) }).await.unwrap();
-        let second = Commit { upserts: all.clone(), deletes: vec![], moves: moves::<V>(1, 2) };
+        store
+            .commit(Commit {
+                upserts: rows(self.0, true),
+                deletes: vec![],
+                moves: moves::<V>(0, 1),
+                parking: Changes::default(),
+            })
+            .await
+            .unwrap();
+        let second =
+            Commit { upserts: all.clone(), deletes: vec![], moves: moves::<V>(1, 2), parking: Changes::default() };
         store.commit(second.clone()).await.unwrap();
         assert_holds(store, &all, &second.moves).await;
         let gone = vec![all[0].key(), all[2].key()];
-        let third = Commit { upserts: vec![], deletes: gone.clone(), moves: moves::<V>(2, 3) };
+        let third =
+            Commit { upserts: vec![], deletes: gone.clone(), moves: moves::<V>(2, 3), parking: Changes::default() };
         store.commit(third.clone()).await.unwrap();
         let left: Vec<V> = all.iter().filter(|row| !gone.contains(&row.key())).cloned().collect();
         assert_holds(store, &left, &third.moves).await;
-        let alone = Commit { upserts: vec![], deletes: vec![], moves: moves::<V>(3, 4) };
+        let alone = Commit { upserts: vec![], deletes: vec![], moves: moves::<V>(3, 4), parking: Changes::default() };
         store.commit(alone.clone()).await.unwrap();
         assert_holds(store, &left, &alone.moves).await;
         let keys: Vec<V::Key> = all.iter().map(V::key).collect();

@@ -6,6 +6,7 @@ use std::time::Duration;
 use domain::ids::{Quantity, Sku};
 use domain::order::{Line, Lines, UnitPrice};
 use eventlog::EventLog;
+use lonja_projections::parking::Changes;
 use lonja_projections::store::{Commit, Store};
 use lonja_projections::verify;
 use lonja_projections::view::View;
@@ -108,7 +109,10 @@ impl ToEach for LoseARow {
     async fn to<V: View, S: Store<V>>(&self, store: &S) {
         let rows = store.snapshot().await.unwrap().rows;
         let key = rows.keys().next().unwrap().clone();
-        store.commit(Commit { upserts: vec![], deletes: vec![key], moves: vec![] }).await.unwrap();
+        store
+            .commit(Commit { upserts: vec![], deletes: vec![key], moves: vec![], parking: Changes::default() })
+            .await
+            .unwrap();
     }
 }
 

@@ -8,10 +8,11 @@ use bytes::Bytes;
 use domain::Timestamp;
 use domain::decider::Decider;
 use domain::ids::{CustomerId, DeliveredQuantity, OrderId, Quantity, ReservationId, Sku, Text};
-use domain::money::Currency;
-use domain::order::{Line, Lines, Order, OrderCommand, UnitPrice};
-use domain::stock::{StockCommand, StockItem};
-use eventlog::{Partition, Record};
+use domain::money::{Currency, Money};
+use domain::order::{Line, Lines, Order, OrderCommand, OrderEvent, UnitPrice};
+use domain::stock::{StockCommand, StockEvent, StockItem};
+use eventlog::{Admitted, Partition, Record};
+use lonja_projections::parking::{Cause, ParkedEvent, ParkedKey};
 use schemas::topics::{COMMAND_REFUSED, ORDER, STOCK, TERM_STARTED};
 use schemas::wire::log::{encode_claim, encode_refusal, encode_unchanged};
 use schemas::{Codec, Contract, Encoded, Envelope, Refusal, Term};
@@ -186,6 +187,65 @@ impl History {
         self.log.append(partition, record)
     }
 
+    /// Lines of one unit of tea.
+    pub fn tea() -> Lines {
+        let quantity = Quantity::new(1).unwrap();
+        let line = Line { sku: Sku::parse("tea").unwrap(), quantity, unit_price: UnitPrice::new(5).unwrap() };
+        Lines::new(vec![line]).unwrap()
+    }
+
+    /// Appends that the order was cancelled, whatever the domain knows of it.
+    pub fn cancel_of(&mut self, id: Uuid, version: u64) {
+        let event = OrderEvent::OrderCancelled {
+            order_id: OrderId(id),
+            reason: Text::parse("late").unwrap(),
+            total: Money { amount: 5, currency: Currency::EUR },
+            cancelled_at: Timestamp(self.now),
+        };
+        self.event::<Order>(&id.to_string(), version, &event);
+    }
+
+    /// Appends that units of `sku` are held, and so many are left.
+    pub fn reserve_of(&mut self, sku: &str, version: u64, available_after: u64) {
+        let event = StockEvent::StockReserved {
+            sku: Sku::parse(sku).unwrap(),
+            reservation_id: ReservationId::parse("r").unwrap(),
+            quantity: Quantity::new(1).unwrap(),
+            available_after,
+        };
+        self.event::<StockItem>(sku, version, &event);
+    }
+
+    /// Appends that units of `sku` arrived, the first ones.
+    pub fn receive_of(&mut self, sku: &str, version: u64, quantity: u64) {
+        self.event::<StockItem>(sku, version, &received(sku, quantity));
+    }
+
+    /// What would be written if so many units of `sku` arrived, the first ones.
+    pub fn received_payload(&self, sku: &str, quantity: u64) -> Bytes {
+        StockItem::encode(&self.codec, &received(sku, quantity)).unwrap().payload
+    }
+
+    fn event<A: Contract>(&mut self, key: &str, version: u64, event: &A::Event) {
+        let encoded = A::encode(&self.codec, event).unwrap();
+        self.append(Partition::of(A::TOPIC, key.as_bytes()), key, version, encoded);
+    }
+
+    /// The first two events of each key, parked.
+    pub fn parked_by_hand(&self, keys: &[ParkedKey]) -> Vec<ParkedEvent> {
+        let of = |key: &ParkedKey| {
+            let records = self.log.records(key.partition).into_iter().filter(|stored| stored.record.key == key.key);
+            let parked = records.map(|stored| {
+                let envelope = Envelope::from_headers(&stored.record.headers).unwrap().into();
+                let eventlog::Stored { partition, offset, timestamp, record, .. } = stored;
+                let admitted = Admitted { partition, offset, timestamp, envelope, record, event: None };
+                ParkedEvent::of(&admitted, Cause::Behind)
+            });
+            parked.take(2).collect::<Vec<_>>()
+        };
+        keys.iter().flat_map(of).collect()
+    }
+
     fn claim(&mut self, partition: Partition) {
         let number = self.terms.get(&partition).map_or(1, |(term, _)| term.number + 1);
         let term = Term { number, nonce: self.random.uuid().as_u128() };
@@ -253,5 +313,15 @@ impl History {
         };
         let headers = envelope.to_headers(partition.topic.aggregate);
         Record { key: Bytes::copy_from_slice(key.as_bytes()), headers: headers.into(), payload: encoded.payload }
+    }
+}
+
+fn received(sku: &str, quantity: u64) -> StockEvent {
+    StockEvent::StockReceived {
+        sku: Sku::parse(sku).unwrap(),
+        quantity: DeliveredQuantity::new(quantity).unwrap(),
+        reference: Text::parse("d").unwrap(),
+        on_hand_after: quantity,
+        available_after: quantity,
     }
 }

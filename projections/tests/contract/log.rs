@@ -38,6 +38,11 @@ impl MemoryLog {
         offset
     }
 
+    /// Everything in `partition`.
+    pub fn records(&self, partition: Partition) -> Vec<Stored> {
+        self.0.lock().partitions.get(&partition).cloned().unwrap_or_default()
+    }
+
     /// Loses the last record of `partition`.
     pub fn lose_last(&self, partition: Partition) -> Record {
         self.0.lock().partitions.get_mut(&partition).unwrap().pop().unwrap().record

@@ -13,6 +13,7 @@ mod folding;
 mod history;
 mod homes;
 mod log;
+mod poison;
 mod running;
 mod steps;
 
@@ -44,8 +45,9 @@ contract! {
     commits::rows_are_replaced_and_deleted
     faults::a_log_that_lost_its_tail_stops_the_views
     faults::another_log_stops_the_views
-    faults::an_unreadable_record_stops_its_views_alone
     faults::a_log_that_does_not_answer_is_waited_for
+    poison::poison_parks_its_key_alone_and_order_is_kept
+    poison::parked_events_are_kept_and_each_is_applied_once
     finders::a_customers_orders_are_paged_newest_first
     finders::a_subjects_activities_are_paged_newest_first
     finders::rows_are_found_by_their_keys
@@ -64,7 +66,8 @@ macro_rules! servers {
 }
 
 servers! {
-    faults::a_store_that_refuses_rows_moves_no_checkpoint
+    faults::a_store_that_refuses_everything_is_waited_for
+    poison::a_row_that_its_store_refuses_parks_its_key
     faults::a_store_that_is_down_delays_itself_alone
     cuts::cut_connections_lose_and_double_nothing
     steps::what_is_missing_is_named_and_made

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use hdrhistogram::Histogram;
 use projections::StoreError;
+use projections::parking::Parking;
 use projections::store::{Checkpoints, Commit, Kind, Snapshot, Store};
 use projections::stores::memory::{MemoryStore, MemoryView};
 use projections::view::View;
@@ -67,6 +68,10 @@ impl<V: View, S: Store<V>> Store<V> for Timed<S> {
     async fn snapshot(&self) -> Result<Snapshot<V>, StoreError> {
         self.store.snapshot().await
     }
+
+    fn parking(&self) -> &dyn Parking {
+        Store::<V>::parking(&self.store)
+    }
 }
 
 /// A store in memory that keeps the batches that it got.
@@ -119,5 +124,9 @@ impl<V: MemoryView> Store<V> for Recorded<V> {
 
     async fn snapshot(&self) -> Result<Snapshot<V>, StoreError> {
         self.store.snapshot().await
+    }
+
+    fn parking(&self) -> &dyn Parking {
+        Store::<V>::parking(&self.store)
     }
 }
