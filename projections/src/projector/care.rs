@@ -47,6 +47,8 @@ impl Care {
         }
         self.in_a_row += 1;
         if self.in_a_row > IN_A_ROW_MAX {
+            // Those that are not parked yet are as innocent.
+            self.unfit.clear();
             return Advice::Wait;
         }
         self.unfit.insert(last, cause);
