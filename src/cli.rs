@@ -3,7 +3,8 @@
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use runtime::Config;
 use runtime::config::{
-    ClusterConfig, CommandsConfig, HttpConfig, LogConfig, NodeConfig, SecretUrl, StoresConfig, TelemetryConfig,
+    ClusterConfig, CommandsConfig, HttpConfig, LogConfig, NodeConfig, OperatorConfig, OperatorsConfig, SecretUrl,
+    StoresConfig, TelemetryConfig,
 };
 
 /// A shop's back end in which the log is the truth.
@@ -31,6 +32,8 @@ pub enum Command {
     Projections(Box<Projections>),
     /// Show which node owns each partition, in which term, and how far it is behind the log
     Owners(Owners),
+    /// Show what operators did, newest first
+    Audit(Audit),
     /// Look at the settings
     Config {
         /// What to look at.
@@ -72,6 +75,9 @@ pub struct Gateway {
     /// How requests are served.
     #[command(flatten)]
     pub http: HttpConfig,
+    /// Where operators are answered.
+    #[command(flatten)]
+    pub operators: OperatorsConfig,
 }
 
 /// The settings of a node that decides.
@@ -118,9 +124,12 @@ pub struct Projections {
     /// Where the views are.
     #[command(flatten)]
     pub stores: StoresConfig,
-    /// Where operators reach this process.
+    /// Where this process says how it is.
     #[command(flatten)]
     pub cluster: ClusterConfig,
+    /// Where operators are answered.
+    #[command(flatten)]
+    pub operators: OperatorsConfig,
 }
 
 /// A store on a server.
@@ -140,6 +149,20 @@ pub struct Owners {
     /// Which cluster.
     #[command(flatten)]
     pub cluster: Cluster,
+    /// As JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// How much of the audit, and in which form.
+#[derive(Debug, Args)]
+pub struct Audit {
+    /// Which process, and who asks.
+    #[command(flatten)]
+    pub operator: OperatorConfig,
+    /// How many entries
+    #[arg(long, value_name = "ENTRIES", default_value = "20", value_parser = clap::value_parser!(u64).range(1..=1000))]
+    pub limit: u64,
     /// As JSON
     #[arg(long)]
     pub json: bool,

@@ -1,8 +1,10 @@
 //! The roles of the `lonja` binary. Each is a module; `main.rs` only chooses.
 
+pub mod audit;
 pub mod cli;
 pub mod config_check;
 pub mod failure;
+pub mod operator;
 pub mod owners;
 pub mod roles;
 pub mod serve;

@@ -34,7 +34,7 @@ pub async fn open(node: &NodeConfig, log: &LogConfig) -> Result<Opened, Failure>
         }
         _ => {
             let dir = node.data.join("log");
-            let log = blocking(move || EmbeddedLog::open(&dir, topics::ALL)).await?;
+            let log = blocking(move || EmbeddedLog::open(&dir, topics::EMBEDDED)).await?;
             Ok(Opened { log: Arc::new(log), codec: Arc::new(Codec::local()) })
         }
     }

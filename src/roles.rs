@@ -2,7 +2,9 @@
 
 use projections::{Folds, Kind};
 use runtime::Config;
-use runtime::config::{ClusterConfig, CommandsConfig, ConfigError, HttpConfig, LogConfig, NodeConfig, StoresConfig};
+use runtime::config::{
+    ClusterConfig, CommandsConfig, ConfigError, HttpConfig, LogConfig, NodeConfig, OperatorsConfig, StoresConfig,
+};
 
 use crate::cli::{self, Context, StoreName};
 
@@ -20,6 +22,8 @@ pub struct Parts<'c> {
     pub views: Option<(&'c StoresConfig, Folds)>,
     /// Where other nodes and operators reach it.
     pub cluster: Option<&'c ClusterConfig>,
+    /// The operators' API, where there are views.
+    pub operators: Option<&'c OperatorsConfig>,
 }
 
 /// Every context.
@@ -36,6 +40,7 @@ impl<'c> Parts<'c> {
             commands: Some((&config.commands, CONTEXTS.into())),
             views: Some((&config.stores, Folds::All)),
             cluster: config.log.kafka.as_ref().map(|_| &config.cluster),
+            operators: Some(&config.operators),
         }
     }
 
@@ -49,6 +54,7 @@ impl<'c> Parts<'c> {
             commands: None,
             views: Some((&args.stores, Folds::Memory)),
             cluster: None,
+            operators: Some(&args.operators),
         }
     }
 
@@ -63,6 +69,7 @@ impl<'c> Parts<'c> {
             commands: Some((&args.commands, contexts)),
             views: None,
             cluster: Some(&args.cluster),
+            operators: None,
         }
     }
 
@@ -86,6 +93,7 @@ impl<'c> Parts<'c> {
             commands: None,
             views: Some((&args.stores, Folds::Only(kinds))),
             cluster: Some(&args.cluster),
+            operators: Some(&args.operators),
         }
     }
 

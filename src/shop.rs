@@ -12,6 +12,7 @@ use domain::order::Order;
 use domain::stock::StockItem;
 use eventlog::{EventLog, LogError, Partition};
 use gateway::{Floor, GatewayState, Operations};
+use operators::{Audit, Operators};
 use projections::{Folds, Progress, Projections, ViewState, Views};
 use runtime::config::{CommandsConfig, NodeConfig, StoresConfig};
 use runtime::shutdown::CancellationToken;
@@ -37,6 +38,8 @@ pub struct Shop {
     pub address: SocketAddr,
     /// Where other nodes and operators are answered, if anywhere.
     pub cluster: Option<SocketAddr>,
+    /// Where the operators' API listens, if anywhere.
+    pub operators: Option<SocketAddr>,
     operations: Operations,
     servers: Vec<JoinHandle<std::io::Result<()>>>,
     projections: Option<Projections>,
@@ -74,6 +77,8 @@ impl Shop {
         let public = listen(parts.http.map(|http| http.listen)).await?;
         let inner = listen(parts.cluster.map(|cluster| cluster.cluster_listen)).await?;
         let own = inner.as_ref().map(|(_, address)| *address);
+        let operating = listen(parts.operators.map(|operators| operators.operators_listen)).await?;
+        let operated = operating.as_ref().map(|(_, address)| *address);
 
         let cluster = join_cluster(parts, &log, own).await?;
         let peers = cluster.clone().map_or_else(|| Arc::new(Alone) as Arc<dyn Peers>, |cluster| cluster);
@@ -97,6 +102,10 @@ impl Shop {
             }
             servers.push(tokio::spawn(cluster::server::serve(listener, routes, stop_requests.clone())));
         }
+        if let (Some((listener, _)), Some(views)) = (operating, &projections) {
+            let state = operators(&base, views);
+            servers.push(tokio::spawn(operators::serve(listener, state, stop_requests.clone())));
+        }
         let address = public.as_ref().map(|(_, address)| *address).or(own);
         let address = address.context("a process without a listener")?;
         if let (Some((listener, _)), Some(http), Some(views)) = (public, parts.http, &projections) {
@@ -117,7 +126,8 @@ impl Shop {
                 Ok(())
             }));
         }
-        Ok(Self { address, cluster: own, operations, servers, projections, stop_requests, commands, peers: cluster })
+        let (cluster, peers, operators) = (own, cluster, operated);
+        Ok(Self { address, cluster, operators, operations, servers, projections, stop_requests, commands, peers })
     }
 
     /// Waits until every part is ready.
@@ -184,6 +194,16 @@ async fn start_views(base: &Base, stores: &StoresConfig, folds: &Folds) -> Resul
     let (log, codec) = (Arc::clone(&base.log), Arc::clone(&base.codec));
     let stores = views::config(stores);
     Ok(projections::start(&stores, log, codec, folds.clone(), CancellationToken::new()).await?)
+}
+
+fn operators(base: &Base, projections: &Projections) -> Operators {
+    Operators {
+        log: Arc::clone(&base.log),
+        codec: Arc::clone(&base.codec),
+        views: Views::clone(&projections.views),
+        progress: projections.progress.clone(),
+        audit: Audit::new(Arc::clone(&base.log)),
+    }
 }
 
 type Routers = (Option<Arc<Commands>>, Arc<Router<Order>>, Arc<Router<StockItem>>);

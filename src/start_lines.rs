@@ -11,12 +11,15 @@ use crate::shop::Shop;
 #[must_use]
 pub fn places(role: &str, parts: &Parts<'_>, shop: &Shop) -> String {
     let mut lines = vec![format!("lonja {} {role}", env!("CARGO_PKG_VERSION"))];
-    let mut line = |what: &str, text: String| lines.push(format!("  {what:<9}{text}"));
+    let mut line = |what: &str, text: String| lines.push(format!("  {what:<10}{text}"));
     if parts.http.is_some() {
         line("listens", format!("http://{}", shop.address));
     }
     if let Some(address) = shop.cluster {
         line("cluster", format!("http://{address} as node {}", parts.node.node));
+    }
+    if let Some(address) = shop.operators {
+        line("operators", format!("http://{address}"));
     }
     if parts.commands.is_some() {
         line("data", parts.node.data.display().to_string());

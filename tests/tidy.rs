@@ -51,6 +51,7 @@ fn dependencies_point_one_way() {
         ("cluster", &["domain", "schemas", "eventlog", "commands"]),
         ("projections", &["domain", "schemas", "eventlog", "runtime"]),
         ("gateway", &["domain", "schemas", "eventlog", "commands", "projections", "runtime"]),
+        ("operators", &["domain", "schemas", "eventlog", "projections", "runtime"]),
         ("runtime", &[]),
         ("model", &["domain", "schemas", "eventlog"]),
     ]
@@ -72,7 +73,7 @@ fn the_domain_depends_on_nothing_that_could_act() {
 
 #[test]
 fn only_schemas_knows_avro() {
-    for folder in ["domain", "eventlog", "commands", "cluster", "projections", "gateway", "runtime"] {
+    for folder in ["domain", "eventlog", "commands", "cluster", "projections", "gateway", "operators", "runtime"] {
         assert!(!dependencies(folder).contains("apache-avro"), "{folder} depends on apache-avro");
     }
 }
@@ -92,7 +93,7 @@ fn the_engine_knows_no_shop() {
 
 #[test]
 fn only_one_file_knows_status_codes_of_errors() {
-    for path in sources("gateway/src") {
+    for path in sources("gateway/src").into_iter().chain(sources("operators/src")) {
         if path.ends_with("problem.rs") || path.ends_with("problem/status.rs") {
             continue;
         }
@@ -102,6 +103,15 @@ fn only_one_file_knows_status_codes_of_errors() {
             assert!(!text.contains(&format!("StatusCode::{code}")), "{} knows {code}", path.display());
         }
     }
+}
+
+#[test]
+fn each_error_has_a_page_and_each_page_an_error() {
+    let pages = fs::read_dir(root().join("docs/errors")).unwrap();
+    let pages: BTreeSet<String> = pages.map(|page| page.unwrap().file_name().into_string().unwrap()).collect();
+    let public = gateway::problem::KINDS.iter().map(|kind| kind.code);
+    let codes = public.chain(operators::problem::KINDS.iter().map(|kind| kind.code));
+    assert_eq!(pages, codes.map(|code| format!("{code}.md")).collect());
 }
 
 #[test]

@@ -219,18 +219,6 @@ mod tests {
     }
 
     #[test]
-    fn each_code_has_a_page_and_each_page_a_code() {
-        // Of the clone that is tested, which may be another than the one that was compiled.
-        let pages = std::path::PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").unwrap()).join("../docs/errors");
-        let pages = std::fs::read_dir(pages).unwrap().map(|page| page.unwrap().file_name().into_string().unwrap());
-        let mut pages: Vec<_> = pages.collect();
-        pages.sort_unstable();
-        let mut codes: Vec<_> = KINDS.iter().map(|kind| format!("{}.md", kind.code)).collect();
-        codes.sort_unstable();
-        assert_eq!(pages, codes);
-    }
-
-    #[test]
     fn the_detail_does_not_repeat_all_that_was_sent() {
         let problem = Problem::new(&MALFORMED_REQUEST, "ä".repeat(10_000));
         assert_eq!(problem.0.detail.chars().count(), DETAIL_CHARS_MAX + 1);

@@ -5,6 +5,7 @@ mod cluster;
 mod commands;
 mod http;
 mod log;
+mod operators;
 mod report;
 mod secret;
 mod stores;
@@ -16,6 +17,7 @@ pub use cluster::ClusterConfig;
 pub use commands::CommandsConfig;
 pub use http::HttpConfig;
 pub use log::{LogConfig, NodeConfig};
+pub use operators::{OperatorConfig, OperatorsConfig};
 pub use report::{Field, Source, report};
 pub use secret::{SecretUrl, redact};
 pub use stores::StoresConfig;
@@ -45,6 +47,9 @@ pub struct Config {
     /// How other nodes reach this one.
     #[command(flatten)]
     pub cluster: ClusterConfig,
+    /// Where operators are answered.
+    #[command(flatten)]
+    pub operators: OperatorsConfig,
 }
 
 /// Why settings do not fit together.

@@ -101,13 +101,21 @@ pub static OWNERS: Topic = Topic {
     settings: &[("cleanup.policy", "compact"), ("message.timestamp.type", "LogAppendTime")],
 };
 
+/// What operators did, each on record before it took effect: JSON, one entry a record. No topic of events: its records are
+/// decided by nobody, so they carry no term, and each of them counts.
+pub static AUDIT: Topic =
+    Topic { name: "lonja.audit", aggregate: "audit", key: "operator", partitions: 1, records: &[], settings: EVENTS };
+
 /// Every topic of events.
 pub static ALL: &[&Topic] = &[&ORDER, &STOCK];
 
 /// Every topic on the brokers.
 pub fn every() -> impl Iterator<Item = &'static Topic> {
-    ALL.iter().copied().chain([&OWNERS])
+    ALL.iter().copied().chain([&OWNERS, &AUDIT])
 }
+
+/// Every topic of an embedded log, whose one process owns everything.
+pub static EMBEDDED: &[&Topic] = &[&ORDER, &STOCK, &AUDIT];
 
 /// The topic of events called `name`.
 #[must_use]

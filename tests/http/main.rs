@@ -12,6 +12,7 @@ mod idempotency;
 mod input;
 mod last_unit;
 mod operations;
+mod operators;
 mod orders;
 #[path = "../support/own.rs"]
 mod own;

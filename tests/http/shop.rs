@@ -46,9 +46,13 @@ impl Role {
             Self::Gateway => {
                 Parts { commands: None, cluster: None, views: Some((&config.stores, Folds::Memory)), ..all }
             }
-            Self::Commands(contexts) => {
-                Parts { http: None, views: None, commands: Some((&config.commands, contexts.clone())), ..all }
-            }
+            Self::Commands(contexts) => Parts {
+                http: None,
+                views: None,
+                operators: None,
+                commands: Some((&config.commands, contexts.clone())),
+                ..all
+            },
             Self::Projections(kinds) => {
                 let views = Some((&config.stores, Folds::Only(kinds.clone())));
                 Parts { http: None, commands: None, views, ..all }
@@ -108,7 +112,8 @@ fn config(data: &Path) -> Config {
     let command = Config::augment_args(clap::Command::new("lonja")).mut_args(|argument| argument.env(None::<&str>));
     let data = data.to_str().unwrap();
     let node = format!("test-{}", Uuid::new_v4().simple());
-    let arguments = ["lonja", "--data", data, "--listen", "127.0.0.1:0", "--node", &node];
+    let any = "127.0.0.1:0";
+    let arguments = ["lonja", "--data", data, "--listen", any, "--operators-listen", any, "--node", &node];
     Config::from_arg_matches(&command.get_matches_from(arguments)).unwrap()
 }
 
@@ -168,6 +173,12 @@ impl TestShop {
     /// A request, to be changed before it is sent.
     pub fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
         self.http.request(method, format!("http://{}{path}", self.address()))
+    }
+
+    /// A request to the operators' API.
+    pub async fn operate(&self, method: Method, path: &str) -> Answer {
+        let address = self.shop.as_ref().unwrap().operators.unwrap();
+        self.send(self.http.request(method, format!("http://{address}{path}"))).await
     }
 
     pub async fn send(&self, request: reqwest::RequestBuilder) -> Answer {

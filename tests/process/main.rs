@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod operators;
 #[path = "../support/own.rs"]
 mod own;
 mod process;
@@ -18,9 +19,10 @@ fn a_start_says_where_everything_is_and_how_to_sell() {
     let said = shop.said().to_owned();
     let address = shop.address().to_owned();
     for expected in [
-        &format!("listens  http://{address}"),
-        "log      embedded, in ",
-        "orders   in memory, rebuilt from the log at each start",
+        "operators http://127.0.0.1:",
+        &format!("listens   http://{address}"),
+        "log       embedded, in ",
+        "orders    in memory, rebuilt from the log at each start",
         &format!("curl -i http://{address}/v1/orders"),
         "-H 'Idempotency-Key: first-sale'",
     ] {
@@ -73,7 +75,8 @@ fn two_processes_do_not_share_a_log() {
     let data = tempfile::tempdir().unwrap();
     let data = data.path().to_str().unwrap();
     let _first = Process::start(&["--data", data]);
-    let second = lonja(&["serve", "--data", data, "--listen", "127.0.0.1:0"], &[]);
+    let own_ports = ["--listen", "127.0.0.1:0", "--operators-listen", "127.0.0.1:0"];
+    let second = lonja(&[&["serve", "--data", data], &own_ports[..]].concat(), &[]);
     assert_eq!(second.code, Some(1));
     assert!(second.stderr.contains("another process has it open"), "{}", second.stderr);
 }
@@ -83,9 +86,12 @@ fn a_port_that_is_taken_is_said() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let data = tempfile::tempdir().unwrap();
-    let run = lonja(&["serve", "--data", data.path().to_str().unwrap(), "--listen", &address], &[]);
-    assert_eq!(run.code, Some(1));
-    assert!(run.stderr.contains(&format!("listening on {address} failed")), "{}", run.stderr);
+    for (taken, free) in [("--listen", "--operators-listen"), ("--operators-listen", "--listen")] {
+        let data = data.path().to_str().unwrap();
+        let run = lonja(&["serve", "--data", data, taken, &address, free, "127.0.0.1:0"], &[]);
+        assert_eq!(run.code, Some(1));
+        assert!(run.stderr.contains(&format!("listening on {address} failed")), "{}", run.stderr);
+    }
 }
 
 #[test]

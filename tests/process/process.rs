@@ -59,7 +59,7 @@ impl Process {
         let data = tempfile::tempdir().unwrap();
         let mut command = command();
         command.envs(environment.iter().map(|(name, value)| (name, value)));
-        command.args(["serve", "--listen", "127.0.0.1:0"]).args(flags);
+        command.args(["serve", "--listen", "127.0.0.1:0", "--operators-listen", "127.0.0.1:0"]).args(flags);
         if !flags.contains(&"--data") {
             command.arg("--data").arg(data.path());
         }
@@ -91,6 +91,12 @@ impl Process {
 
     pub fn address(&self) -> &str {
         &self.address
+    }
+
+    /// The operators' API.
+    pub fn operators(&self) -> &str {
+        let (_, rest) = self.said.split_once("operators ").unwrap();
+        rest.lines().next().unwrap()
     }
 
     /// Sends a signal and waits for the end; its exit code.

@@ -13,7 +13,7 @@ async fn a_start_refuses_what_is_not_prepared_and_names_the_step() {
     for step in ["topics", "schemas", "views"] {
         let check = run(&format!("{step} check"));
         assert_eq!(check.code, Some(3), "{step}: {}", check.stderr);
-        let refused = run("serve --listen 127.0.0.1:0 --data /nonexistent");
+        let refused = run("serve --listen 127.0.0.1:0 --operators-listen 127.0.0.1:0 --data /nonexistent");
         assert_eq!(refused.code, Some(3), "{step}: {}", refused.stderr);
         let (_, named) = refused.stderr.split_once("\nrun: lonja ").unwrap();
         let named = named.trim().replace('\'', "");
@@ -27,7 +27,7 @@ async fn a_start_refuses_what_is_not_prepared_and_names_the_step() {
         assert_eq!(check.code, Some(0), "{step}: {}", check.stderr);
     }
     let mut shop = Process::start_in(&settings, &[]);
-    for expected in ["log      Kafka at ", "orders   PostgreSQL, ", "stock    MySQL, ", "activity MongoDB, "] {
+    for expected in ["log       Kafka at ", "orders    PostgreSQL, ", "stock     MySQL, ", "activity  MongoDB, "] {
         assert!(shop.said().contains(expected), "{}", shop.said());
     }
     let sold = place(&shop, "a", &order("ann")).await;

@@ -9,6 +9,9 @@ use anyhow::{Context, Result, bail};
 
 use crate::process::{Server, free_address, sibling};
 
+/// For listeners that nobody asks here.
+pub const ANY_PORT: &str = "127.0.0.1:0";
+
 /// The `lonja` binary and the settings with which it is run.
 pub struct Lonja {
     program: PathBuf,
@@ -50,7 +53,7 @@ impl Lonja {
     pub fn serve(&self, name: &str, directory: &Path) -> Result<Server> {
         let address = free_address()?;
         let mut command = self.command();
-        command.args(["serve", "--listen", &address.to_string(), "--data"]);
+        command.args(["serve", "--listen", &address.to_string(), "--operators-listen", ANY_PORT, "--data"]);
         command.arg(directory.join(format!("{name}-data")));
         Server::start(name, command, address, "/readyz", directory)
     }
@@ -74,7 +77,8 @@ impl Lonja {
     pub fn gateway(&self, name: &str, directory: &Path) -> Result<Server> {
         let address = free_address()?;
         let mut command = self.command();
-        command.args(["gateway", "--node", name, "--listen", &address.to_string(), "--data"]);
+        command.args(["gateway", "--node", name, "--listen", &address.to_string()]);
+        command.args(["--operators-listen", ANY_PORT, "--data"]);
         command.arg(directory.join(format!("{name}-data")));
         Server::start(name, command, address, "/readyz", directory)
     }

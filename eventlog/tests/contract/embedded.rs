@@ -10,10 +10,10 @@ use crossbeam_channel::bounded;
 use lonja_eventlog::embedded::EmbeddedLog;
 use lonja_eventlog::{EventLog, LogError, Partition, Record, Report};
 use schemas::Topic;
-use schemas::topics::{ALL, ORDER, STOCK};
+use schemas::topics::{ALL, AUDIT, EMBEDDED, ORDER, STOCK};
 
 use crate::homes::{Directory, Home};
-use crate::records::{appender, decision, partition, read_from, records, term};
+use crate::records::{append, appender, decision, partition, read_from, records, term};
 
 /// Names the directory to a child.
 const CHILD: &str = "LONJA_TEST_CHILD_DIR";
@@ -159,6 +159,21 @@ fn a_topic_that_was_not_opened_is_not_there() {
     let (appender, _) = appender(&log);
     let refused = appender.append(stock, &records(1).remove(0), 0).unwrap_err();
     assert!(!refused.fatal && refused.detail.contains("stock.events"), "{refused}");
+}
+
+/// A directory of an older build gets the topics that have come since.
+#[test]
+fn a_topic_that_is_new_is_made() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = EmbeddedLog::open(dir.path(), ALL).unwrap();
+    append(&log, partition(0), &records(3));
+    drop(log);
+    let log = EmbeddedLog::open(dir.path(), EMBEDDED).unwrap();
+    assert_eq!(log.end(partition(0)).unwrap(), 3);
+    let audit = Partition { topic: &AUDIT, number: 0 };
+    append(&log, audit, &records(1));
+    drop(log);
+    assert_eq!(EmbeddedLog::open(dir.path(), EMBEDDED).unwrap().end(audit).unwrap(), 1);
 }
 
 #[test]

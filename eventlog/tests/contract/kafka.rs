@@ -18,13 +18,15 @@ use crate::records::{PATIENCE, appender, decision, partition, term};
 fn topics_are_made_once() {
     let cluster = Cluster::without_topics();
     let log = cluster.connect();
-    assert!(matches!(log.check_topics(), Err(TopicsError::Different(missing)) if missing.len() == 3));
+    assert!(matches!(log.check_topics(), Err(TopicsError::Different(missing)) if missing.len() == 4));
     assert!(matches!(log.topic_id(&STOCK), Err(LogError::NoTopic("stock.events"))));
     assert!(matches!(log.end(partition(0)), Err(LogError::NoTopic("order.events"))));
     let made = log.apply_topics(1).unwrap();
-    let names = ["order.events", "stock.events", "lonja.owners"].map(|name| format!("{}{name}", cluster.prefix));
+    let names = ["order.events", "stock.events", "lonja.owners", "lonja.audit"];
+    let names = names.map(|name| format!("{}{name}", cluster.prefix));
     assert_eq!(made.created, names);
     assert_eq!(setting_of(&names[2], "cleanup.policy"), "compact");
+    assert_eq!(setting_of(&names[3], "retention.ms"), "-1");
     log.check_topics().unwrap();
     let again = log.apply_topics(1).unwrap();
     assert_eq!((again.created.len(), again.mended.len(), again.unchanged), (0, 0, made.created));

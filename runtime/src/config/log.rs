@@ -68,7 +68,7 @@ fn in_names(c: char) -> bool {
 }
 
 /// The name of this machine, in the alphabet of names.
-fn host_name() -> String {
+pub(super) fn host_name() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok().or_else(|| std::env::var("HOSTNAME").ok());
     let name = name.unwrap_or_default();
     let name: String = name.trim().chars().map(|c| if in_names(c) { c } else { '-' }).take(64).collect();

@@ -17,6 +17,7 @@ use parking_lot::Mutex;
 
 use super::place::Place;
 use crate::load::now_ms;
+use crate::lonja::ANY_PORT;
 use crate::process::{ask, free_address};
 
 const READY_LIMIT: Duration = Duration::from_secs(90);
@@ -68,7 +69,8 @@ impl Shop {
         for first in [node.first.as_slice(), &[]] {
             let mut command =
                 if node.without_stores { place.command_without_stores("lonja") } else { place.command("lonja") };
-            command.args(["serve", "--listen", &address.to_string(), "--node", name, "--data"]);
+            command.args(["serve", "--listen", &address.to_string(), "--operators-listen", ANY_PORT]);
+            command.args(["--node", name, "--data"]);
             command.arg(place.dir.path().join(format!("{name}-data")));
             command.envs(node.always.iter().chain(first).map(|(name, value)| (name, value)));
             let out = File::options().create(true).append(true).open(&log).context("opening the shop's log")?;

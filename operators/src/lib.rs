@@ -1,0 +1,38 @@
+//! The operators' API: what people do who run the shop, over HTTP on a listener of its own, so that a console can be built on
+//! it and every verb of the command line works wherever the process keeps its log and views.
+//!
+//! All routes stand on one page, [`routes`]; each resource is one file. Whatever changes something is on the log of
+//! [`audit`] before it takes effect. The listener is for operators alone: whoever reaches it can do anything.
+
+pub mod audit;
+pub mod problem;
+pub mod routes;
+
+mod operator;
+mod parameters;
+mod range;
+mod server;
+
+use std::sync::Arc;
+
+use eventlog::EventLog;
+use projections::{Progress, Views};
+use schemas::Codec;
+
+pub use audit::Audit;
+pub use operator::Operator;
+pub use server::{Shared, serve};
+
+/// What the routes work with.
+pub struct Operators {
+    /// What the shop stands on.
+    pub log: Arc<dyn EventLog>,
+    /// Reads its records.
+    pub codec: Arc<Codec>,
+    /// The views, each in its store.
+    pub views: Views,
+    /// How far they have come.
+    pub progress: Progress,
+    /// Who did what.
+    pub audit: Audit,
+}

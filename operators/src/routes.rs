@@ -1,0 +1,81 @@
+//! Every route, on one page.
+
+use axum::Router;
+use axum::routing::get;
+use tower_http::catch_panic::CatchPanicLayer;
+
+use crate::server::Shared;
+use crate::{audit, problem};
+
+/// All routes.
+pub fn routes(operators: Shared) -> Router {
+    Router::new()
+        .route("/v1/audit", get(audit::page::list))
+        .fallback(problem::route_not_found)
+        .method_not_allowed_fallback(problem::method_not_allowed)
+        .layer(CatchPanicLayer::custom(problem::panicked))
+        .with_state(operators)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
+
+    /// `("/v1/audit", "get")` and so on, as the page above says.
+    fn written_here() -> BTreeSet<(String, String)> {
+        let page = include_str!("routes.rs");
+        let lines = page.lines().filter_map(|line| line.trim().strip_prefix(".route(\""));
+        lines
+            .flat_map(|line| {
+                let (template, methods) = line.split_once("\", ").unwrap();
+                let methods = METHODS.into_iter().filter(move |method| methods.contains(&format!("{method}(")));
+                methods.map(move |method| (template.to_owned(), method.to_owned()))
+            })
+            .collect()
+    }
+
+    /// The same with the text of each operation, as `openapi.yaml` says: paths stand at two spaces, methods at four.
+    fn written_in_the_contract() -> Vec<(String, String, String)> {
+        let contract = include_str!("../openapi.yaml");
+        let paths = contract.split("\npaths:\n").nth(1).unwrap().split("\ncomponents:").next().unwrap();
+        let mut template = "";
+        let mut found: Vec<(String, String, String)> = Vec::new();
+        for line in paths.lines() {
+            if let Some(path) = line.strip_prefix("  /") {
+                template = path.trim_end_matches(':');
+            } else if let Some(method) = line.strip_prefix("    ").and_then(|line| line.strip_suffix(':'))
+                && METHODS.contains(&method)
+            {
+                found.push((format!("/{template}"), method.to_owned(), String::new()));
+            } else if let Some((.., text)) = found.last_mut() {
+                text.push_str(line);
+            }
+        }
+        found
+    }
+
+    #[test]
+    fn the_contract_has_each_route_and_no_other() {
+        let contract: BTreeSet<_> =
+            written_in_the_contract().into_iter().map(|(template, method, _)| (template, method)).collect();
+        assert_eq!(contract, written_here());
+    }
+
+    #[test]
+    fn whatever_changes_something_asks_for_a_name() {
+        for (template, method, text) in written_in_the_contract() {
+            let asks = text.contains("'#/components/parameters/Operator'");
+            assert_eq!(asks, method != "get", "{method} {template}");
+        }
+    }
+
+    #[test]
+    fn the_contract_names_each_error() {
+        let contract = include_str!("../openapi.yaml");
+        for kind in crate::problem::KINDS {
+            assert!(contract.contains(&format!("- {}\n", kind.code)), "{} is not in openapi.yaml", kind.code);
+        }
+    }
+}

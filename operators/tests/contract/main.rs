@@ -1,0 +1,25 @@
+//! The audit, on each log. The Kafka half needs a broker at `LONJA_KAFKA` and fails without one.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod audit;
+mod homes;
+
+/// Runs each function of a suite against each log.
+macro_rules! contract {
+    ($($suite:ident::$name:ident)*) => {
+        mod embedded_log {
+            $(#[test] fn $name() { crate::$suite::$name(&crate::homes::Directory::new()) })*
+        }
+        mod kafka_log {
+            $(#[test] fn $name() { crate::$suite::$name(&crate::homes::Cluster::new()) })*
+        }
+    };
+}
+
+contract! {
+    audit::what_is_recorded_is_read_again
+    audit::pages_lead_from_the_newest_to_the_oldest
+    audit::what_is_no_entry_is_shown_as_such
+    audit::an_entry_that_does_not_fit_is_refused
+}

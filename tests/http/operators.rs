@@ -1,0 +1,28 @@
+//! The operators' API of a running shop.
+
+use reqwest::Method;
+use serde_json::json;
+
+use crate::on_both_logs;
+use crate::shop::TestShop;
+
+on_both_logs! {
+    the_audit_of_a_new_shop_is_empty,
+    what_cannot_be_asked_is_a_problem,
+}
+
+async fn the_audit_of_a_new_shop_is_empty(shop: &TestShop) {
+    let none = json!({"data": [], "next": null, "has_more": false});
+    shop.operate(Method::GET, "/v1/audit").await.expect(200, none.clone());
+    shop.operate(Method::GET, "/v1/audit?after=7&limit=3").await.expect(200, none);
+}
+
+async fn what_cannot_be_asked_is_a_problem(shop: &TestShop) {
+    for query in ["limit=0", "limit=1001", "limit=x", "after=-1", "before=3"] {
+        let answer = shop.operate(Method::GET, &format!("/v1/audit?{query}")).await;
+        answer.expect_problem(400, "invalid_query");
+    }
+    shop.operate(Method::GET, "/v1/orders").await.expect_problem(404, "route_not_found");
+    let answer = shop.operate(Method::DELETE, "/v1/audit").await.expect_problem(405, "method_not_allowed");
+    assert_eq!(answer.header("allow"), "GET,HEAD");
+}
