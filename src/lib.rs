@@ -6,6 +6,7 @@ pub mod config_check;
 pub mod failure;
 pub mod operator;
 pub mod owners;
+pub mod parked;
 pub mod roles;
 pub mod serve;
 pub mod shop;

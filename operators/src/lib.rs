@@ -5,9 +5,11 @@
 //! [`audit`] before it takes effect. The listener is for operators alone: whoever reaches it can do anything.
 
 pub mod audit;
+pub mod parked;
 pub mod problem;
 pub mod routes;
 
+mod body;
 mod operator;
 mod parameters;
 mod range;

@@ -31,12 +31,18 @@ macro_rules! kinds {
 
 kinds! {
     INVALID_QUERY 400 "invalid_query" "The query is not what is expected here"
+    MALFORMED_REQUEST 400 "malformed_request" "The body is not JSON of the shape that is expected here"
     OPERATOR_MISSING 400 "operator_missing" "The header Lonja-Operator is required"
     OPERATOR_INVALID 400 "operator_invalid" "The header Lonja-Operator is not a name"
+    VIEW_NOT_FOUND 404 "view_not_found" "There is no such view"
+    NOT_PARKED 404 "not_parked" "No such event is parked"
     ROUTE_NOT_FOUND 404 "route_not_found" "There is nothing at this path"
     METHOD_NOT_ALLOWED 405 "method_not_allowed" "The path does not know this method"
+    INVALID_REQUEST 422 "invalid_request" "A value is not one that is allowed"
+    CORRECTION_INVALID 422 "correction_invalid" "The correction is not an event of this type"
     INTERNAL_ERROR 500 "internal_error" "Something is wrong on our side"
     AUDIT_UNAVAILABLE 503 "audit_unavailable" "It could not be recorded who does this; nothing was done"
+    VIEW_UNAVAILABLE 503 "view_unavailable" "The page cannot be read at the moment"
     LOG_UNAVAILABLE 503 "log_unavailable" "The log cannot be read at the moment"
 }
 

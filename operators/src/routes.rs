@@ -1,16 +1,22 @@
 //! Every route, on one page.
 
 use axum::Router;
-use axum::routing::get;
+use axum::routing::{get, post};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::server::Shared;
-use crate::{audit, problem};
+use crate::{audit, parked, problem};
 
 /// All routes.
 pub fn routes(operators: Shared) -> Router {
     Router::new()
         .route("/v1/audit", get(audit::page::list))
+        .route("/v1/parked", get(parked::list))
+        .route("/v1/parked/groups", get(parked::groups))
+        .route("/v1/parked/events", get(parked::show))
+        .route("/v1/parked/retry", post(parked::retry))
+        .route("/v1/parked/discard", post(parked::discard))
+        .route("/v1/parked/correct", post(parked::correct))
         .fallback(problem::route_not_found)
         .method_not_allowed_fallback(problem::method_not_allowed)
         .layer(CatchPanicLayer::custom(problem::panicked))

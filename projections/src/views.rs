@@ -19,6 +19,7 @@ use schemas::{Codec, Contract, Envelope};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::parking::Parking;
 use crate::store::Store;
 use crate::stores::mongo::{Indexed, MongoStore};
 use crate::stores::mysql::MysqlStore;
@@ -40,6 +41,9 @@ pub type InMongo<V> = Placed<V, MongoStore<V>>;
 
 macro_rules! table {
     ($($(#[$doc:meta])* $name:ident: $row:ty => $home:ident,)*) => {
+        /// The names of the views, in the order of the table.
+        pub const NAMES: &[&str] = &[$(<$row as View>::NAME),*];
+
         /// Finders of every view. Clones share.
         #[derive(Clone)]
         pub struct Views {
@@ -51,6 +55,15 @@ macro_rules! table {
             #[must_use]
             pub fn among(stores: &Stores) -> Self {
                 Self { $($name: Placed::among(stores),)* }
+            }
+
+            /// What is parked of the view called `name`.
+            #[must_use]
+            pub fn parking(&self, name: &str) -> Option<&dyn Parking> {
+                match name {
+                    $(<$row as View>::NAME => Some(self.$name.parking()),)*
+                    _ => None,
+                }
             }
 
             /// Does the same to each view, in the order of the table.

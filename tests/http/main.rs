@@ -16,6 +16,7 @@ mod operators;
 mod orders;
 #[path = "../support/own.rs"]
 mod own;
+mod parked;
 mod real;
 mod restart;
 mod shop;

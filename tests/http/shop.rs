@@ -181,6 +181,17 @@ impl TestShop {
         self.send(self.http.request(method, format!("http://{address}{path}"))).await
     }
 
+    /// The same with a body, and with the name of who asks.
+    pub async fn operate_with(&self, method: Method, path: &str, operator: Option<&str>, body: &Value) -> Answer {
+        let address = self.shop.as_ref().unwrap().operators.unwrap();
+        let request = self.http.request(method, format!("http://{address}{path}")).json(body);
+        self.send(match operator {
+            Some(operator) => request.header("Lonja-Operator", operator),
+            None => request,
+        })
+        .await
+    }
+
     pub async fn send(&self, request: reqwest::RequestBuilder) -> Answer {
         Answer::of(request.send().await.unwrap()).await
     }
