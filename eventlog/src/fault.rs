@@ -77,8 +77,9 @@ pub const MUTANTS: &[&str] = &[
     // What an owner confirmed stands on its claim; it looks whether the log still has both.
     "checkpoint-base",
     "owner-look",
-    // An owner starts with everything up to its claim; behind an append that failed nothing lands.
+    // An owner starts with everything up to its claim.
     "restore-to-claim",
+    // Behind an append that Kafka refused nothing lands.
     "gapless",
 ];
 

@@ -18,7 +18,6 @@ use schemas::Topic;
 use uuid::Uuid;
 
 use self::ends::Part;
-use crate::fault::mutant;
 use crate::{AppendError, Appended, Assignment, AssignmentSink, Partition, Record, Report, ReportSink, Stored};
 
 /// The log. Clones share.
@@ -150,7 +149,6 @@ impl SimulatedLog {
                 }
                 Some(offset)
             }
-            Fate::Fails if mutant("gapless") => None,
             Fate::Fails => {
                 inner.broken.push(line);
                 None

@@ -13,6 +13,7 @@ pub mod trial;
 
 mod broker;
 mod cut;
+mod gapless;
 mod network;
 mod owner;
 mod proxy;
@@ -106,6 +107,7 @@ pub fn rows() -> Vec<Row> {
             .quick()
             .must_find("I2"),
     ];
+    rows.extend(gapless::rows());
     rows.extend(owner::rows());
     rows.extend(views::rows());
     rows.extend(broker::rows());

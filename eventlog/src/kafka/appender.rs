@@ -17,6 +17,7 @@ use tokio::sync::Notify;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::{Settings, number};
+use crate::fault::mutant;
 use crate::{AppendError, Appended, Appender, LogError, Partition, Record, Report, ReportSink};
 
 pub(super) struct KafkaAppender {
@@ -125,7 +126,7 @@ async fn append_all(
         }
     };
     tokio::select! {
-        () = shared.stop.notified() => {}
+        () = shared.stop.notified(), if !mutant("gapless") => {}
         () = send => {}
     }
     // What was handed over since.

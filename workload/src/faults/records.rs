@@ -1,5 +1,6 @@
 //! Faults of what stands in the log: a foreign producer writes odd records and poison, and offsets of the group are moved.
 
+use std::process::{Command, Output};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -10,10 +11,11 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use schemas::topics::{self, ORDER_PLACED};
 use schemas::{Envelope, Headers, Topic};
+use serde_json::Value;
 use uuid::Uuid;
 
 use super::Row;
-use super::place::Tools;
+use super::place::{self, Tools};
 use super::trial::{Judged, Scene, Trial};
 use crate::load::now_ms;
 use crate::log_reader::{self, Raw};
@@ -23,12 +25,15 @@ const TRIES: u32 = 50;
 /// A static member is remembered so long after it left (6 s), and a little more.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(8);
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How soon poison must be parked.
+const PARKED_WITHIN: Duration = Duration::from_secs(5);
+const VIEWS_OF_ORDERS: usize = 3;
 /// Bytes of a record that is larger than any of ours, and that a broker takes.
 const LARGE: usize = 900_000;
 
 pub fn rows() -> Vec<Row> {
     vec![
-        Row::new("F21", "an event that counts and that nobody can read", 5.0, poison),
+        Row::new("F21", "an event that counts and that nobody can read; then operators discard it", 5.0, poison),
         Row::new("F23", "odd records of a foreign producer in each partition", 2.0, |tools| {
             Trial { strike: &odd, after: &all_void, ..Trial::default() }.run(tools)
         })
@@ -106,28 +111,94 @@ fn poison(tools: &Tools) -> Result<Judged> {
             let partition = attempt % topic.partitions;
             let log = log_reader::read(scene.place.stack.kafka()?, &scene.place.stack.topic_prefix, topic)?;
             let last = log.records.iter().rfind(|record| record.partition == partition).context("a claim")?;
-            let poison = Odd { key: Some(b"poison".to_vec()), payload: Some(b"poison".to_vec()), headers: next(last)? };
+            let key = key_in(topic, partition);
+            let headers = next(last, &key)?;
+            let poison = Odd { key: Some(key.clone().into_bytes()), payload: Some(b"poison".to_vec()), headers };
             send(&producer, scene, topic, partition, &poison)?;
             producer.flush(PATIENCE).context("writing poison")?;
             let log = log_reader::read(scene.place.stack.kafka()?, &scene.place.stack.topic_prefix, topic)?;
             let of_partition = |record: &&Raw| record.partition == partition;
             let behind = log.records.iter().filter(of_partition).find(|record| record.offset == last.offset + 1);
-            if behind.is_some_and(|record| record.key == "poison") {
-                return Ok(now_ms());
+            if behind.is_some_and(|record| record.key == key) {
+                let struck = now_ms();
+                wait_parked(scene, &format!("{}/{partition}", topic.name), &key)?;
+                return Ok(struck);
             }
         }
         anyhow::bail!("the owner was always faster: the fault did not strike")
     };
-    Trial { strike: &strike, after: &all_void, ..Trial::default() }.run(tools)
+    Trial { strike: &strike, after: &discarded, ..Trial::default() }.run(tools)
+}
+
+/// Waits until each view of orders has parked the poison alone.
+fn wait_parked(scene: &Scene, partition: &str, key: &str) -> Result<()> {
+    let begun = Instant::now();
+    loop {
+        let rows = parked(scene)?;
+        let is_poison = |row: &Value| {
+            row["key"] == key && row["partition"] == partition && row["cause"] == "unreadable" && row["events"] == 1
+        };
+        ensure!(rows.iter().all(is_poison), "more than the poison is parked: {rows:?}");
+        if rows.len() == VIEWS_OF_ORDERS {
+            return Ok(());
+        }
+        ensure!(begun.elapsed() < PARKED_WITHIN, "after {PARKED_WITHIN:?} only this is parked: {rows:?}");
+    }
+}
+
+/// Every view goes on; trying again is in vain; discarding leaves nothing behind.
+fn discarded(scene: &Scene) -> Result<Vec<String>> {
+    let mut found = all_void(scene)?;
+    for row in parked(scene)? {
+        let text = |name: &str| row[name].as_str().context("a row of what is parked").map(str::to_owned);
+        let key = [text("view")?, text("partition")?, text("key")?];
+        let retried = operate(scene, "retry", &key)?;
+        if retried.status.success() {
+            found.push(format!("I14: poison was applied: {}", place::text(&retried)));
+        }
+        let discarded = operate(scene, "discard", &key)?;
+        if !discarded.status.success() {
+            found.push(format!("I14: {} is not discarded: {}", key[0], place::text(&discarded)));
+        }
+    }
+    let left = parked(scene)?;
+    if !left.is_empty() {
+        found.push(format!("I14: still parked: {left:?}"));
+    }
+    Ok(found)
+}
+
+fn parked(scene: &Scene) -> Result<Vec<Value>> {
+    let listed = lonja(scene, &["parked", "list", "--json"]).output().context("listing what is parked")?;
+    let list: Value = serde_json::from_slice(&listed.stdout).with_context(|| place::text(&listed))?;
+    Ok(list["data"].as_array().context("a list")?.clone())
+}
+
+fn operate(scene: &Scene, verb: &str, key: &[String]) -> Result<Output> {
+    let mut command = lonja(scene, &["parked", verb]);
+    command.args(key).args(["--reason", "a foreign producer wrote it"]);
+    command.output().context("asking the operators' API")
+}
+
+fn lonja(scene: &Scene, arguments: &[&str]) -> Command {
+    let mut command = scene.place.command("lonja");
+    command.args(arguments).args(["--operators", &format!("http://{}", scene.shop().operators)]);
+    command
+}
+
+/// A key of `partition`.
+fn key_in(topic: &Topic, partition: u32) -> String {
+    let mut keys = (0_u32..).map(|number| format!("poison-{number}"));
+    keys.find(|key| topic.partition_of(key.as_bytes()) == partition).unwrap_or_default()
 }
 
 /// The headers of the record that would count behind `last`.
-fn next(last: &Raw) -> Result<Headers> {
+fn next(last: &Raw, key: &str) -> Result<Headers> {
     let before = Envelope::from_headers(&last.headers)?;
     let poison = Envelope {
         id: Uuid::new_v4(),
         record_type: ORDER_PLACED.name.into(),
-        subject: "order/poison".into(),
+        subject: format!("order/{key}"),
         sequence: before.sequence + 1,
         version: 1,
         ..before

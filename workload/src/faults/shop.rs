@@ -17,7 +17,6 @@ use parking_lot::Mutex;
 
 use super::place::Place;
 use crate::load::now_ms;
-use crate::lonja::ANY_PORT;
 use crate::process::{ask, free_address};
 
 const READY_LIMIT: Duration = Duration::from_secs(90);
@@ -41,6 +40,8 @@ pub struct Node {
 pub struct Shop {
     /// Where it serves.
     pub address: SocketAddr,
+    /// Where it answers operators.
+    pub operators: SocketAddr,
     state: Arc<Supervised>,
     supervisor: Option<JoinHandle<()>>,
     log: PathBuf,
@@ -63,13 +64,14 @@ impl Shop {
     /// When it does not become ready.
     pub fn start(place: &Place, name: &str, node: &Node) -> Result<Self> {
         let address = node.address.map_or_else(free_address, Ok)?;
+        let operators = free_address()?;
         let state = Arc::<Supervised>::default();
         let log = place.dir.path().join(format!("{name}.log"));
         let mut starts = Vec::new();
         for first in [node.first.as_slice(), &[]] {
             let mut command =
                 if node.without_stores { place.command_without_stores("lonja") } else { place.command("lonja") };
-            command.args(["serve", "--listen", &address.to_string(), "--operators-listen", ANY_PORT]);
+            command.args(["serve", "--listen", &address.to_string(), "--operators-listen", &operators.to_string()]);
             command.args(["--node", name, "--data"]);
             command.arg(place.dir.path().join(format!("{name}-data")));
             command.envs(node.always.iter().chain(first).map(|(name, value)| (name, value)));
@@ -83,7 +85,7 @@ impl Shop {
             let state = Arc::clone(&state);
             move || supervise(first, later, &state)
         });
-        let shop = Self { address, state, supervisor: Some(supervisor), log };
+        let shop = Self { address, operators, state, supervisor: Some(supervisor), log };
         shop.wait_until_ready()?;
         Ok(shop)
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use domain::order::OrderEvent;
 use domain::stock::StockEvent;
 use schemas::Refusal;
+use schemas::topics::{COMMAND_REFUSED, COMMAND_UNCHANGED};
 
 use super::Violation;
 use crate::rule::{Content, Decision};
@@ -49,7 +50,13 @@ pub fn violations(decisions: &[Decision]) -> Vec<Violation> {
 
 fn check_version(aggregate: &mut Aggregate, decision: &Decision, tell: &mut impl FnMut(&'static str, String)) {
     let version = decision.envelope.version;
-    let is_event = matches!(decision.content, Content::Order(_) | Content::Stock(_));
+    let is_event = match decision.content {
+        Content::Order(_) | Content::Stock(_) => true,
+        Content::Unreadable(_) => {
+            ![COMMAND_REFUSED.name, COMMAND_UNCHANGED.name].contains(&&*decision.envelope.record_type)
+        }
+        Content::Refused(_) | Content::Unchanged => false,
+    };
     let expected = aggregate.version + u64::from(is_event);
     if is_event && version <= aggregate.version {
         tell("I2", format!("version {version} is there twice"));
