@@ -7,6 +7,7 @@ pub mod failure;
 pub mod operator;
 pub mod owners;
 pub mod parked;
+pub mod replay;
 pub mod roles;
 pub mod serve;
 pub mod shop;

@@ -8,6 +8,7 @@ use axum::extract::State;
 use axum::http::{Response, StatusCode};
 use domain::ids::{InvalidValue, Sku};
 use eventlog::Partition;
+use projections::store::Store;
 use projections::view::View;
 use projections::views::{Activity, Gist};
 use schemas::topics;
@@ -49,8 +50,15 @@ pub async fn list(
     let (home, key) = home(&query.subject).map_err(|invalid| bad_parameter("subject", invalid))?;
     let limit = limit(query.limit)?;
     let after = reading::cursor(query.after.as_deref())?;
-    let reflected = consistency::wait(&state, Activity::NAME, &token, |partition| *partition == home).await?;
-    let page = state.views.activities.by_subject(&query.subject, limit, after).await.map_err(reading::failed)?;
+    let (generation, reflected) =
+        consistency::wait(&state, Activity::NAME, &token, |partition| *partition == home).await?;
+    let page = state
+        .views
+        .activities
+        .numbered(generation)
+        .by_subject(&query.subject, limit, after)
+        .await
+        .map_err(reading::failed)?;
     let parked = reading::is_parked(&state.progress, Activity::NAME, home.topic, &key);
     let body = answer::bytes(&List::of(page, Listed::from));
     let mut response = reading::found(answer::json(StatusCode::OK, body), &reflected);

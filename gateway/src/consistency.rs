@@ -112,8 +112,9 @@ impl Floor {
     }
 }
 
-/// Waits until `view` reflects `token`, up to the bound. Then says what it reflects, of the partitions that `relevant`
-/// accepts: taken before the view is read, so that the answer is never older than it says.
+/// Waits until `view` reflects `token`, up to the bound. Then says which generation does and is to be read, and what it
+/// reflects, of the partitions that `relevant` accepts: taken before it is read, so that the answer is never older than it
+/// says.
 ///
 /// # Errors
 /// `not_yet_visible`, or `view_unavailable` for a view that has stopped.
@@ -122,17 +123,16 @@ pub async fn wait(
     view: &str,
     token: &Token,
     relevant: impl Fn(&Partition) -> bool,
-) -> Result<Token, Problem> {
+) -> Result<(u32, Token), Problem> {
     let deadline = Instant::now() + state.limits.consistency_timeout;
     state
         .floor
         .wait(&state.progress, view, deadline)
         .await
         .map_err(|_| Problem::new(&VIEW_UNAVAILABLE, "the page is being rebuilt from the log").retry_after(1))?;
-    if !token.0.is_empty() {
-        state.progress.wait_for(view, &token.0, deadline).await.map_err(not_yet)?;
-    }
-    Ok(Token::reflecting(state.progress.reflects(view).into_iter().filter(|(partition, _)| relevant(partition))))
+    let generation = state.progress.wait_for(view, &token.0, deadline).await.map_err(not_yet)?;
+    let positions = state.progress.generation_reflects(view, generation).into_iter();
+    Ok((generation, Token::reflecting(positions.filter(|(partition, _)| relevant(partition)))))
 }
 
 fn not_yet(error: NotYet) -> Problem {

@@ -10,6 +10,7 @@ use domain::ids::{CustomerId, InvalidValue, OrderId, Quantity, Sku, Text};
 use domain::money::{Money, parse_currency};
 use domain::order::{Line, Lines, OrderCommand, OrderEvent, UnitPrice};
 use eventlog::Partition;
+use projections::store::Store;
 use projections::view::View;
 use projections::views;
 use projections::views::{OrderDetail, OrderLine, OrderStatus, OrderSummary};
@@ -157,8 +158,9 @@ pub async fn show(
     token: Token,
 ) -> Result<Response<Body>, Problem> {
     let home = Partition::of(&topics::ORDER, id.to_string().as_bytes());
-    let reflected = consistency::wait(&state, OrderDetail::NAME, &token, |partition| *partition == home).await?;
-    let found = state.views.order_details.by_id(id.0).await.map_err(reading::failed)?;
+    let (generation, reflected) =
+        consistency::wait(&state, OrderDetail::NAME, &token, |partition| *partition == home).await?;
+    let found = state.views.order_details.numbered(generation).by_id(id.0).await.map_err(reading::failed)?;
     let parked = reading::is_parked(&state.progress, OrderDetail::NAME, &topics::ORDER, &id.to_string());
     let Some(order) = found else {
         return Err(reading::absent(&ORDER_NOT_FOUND, "this page knows no such order", &reflected, parked));
@@ -203,8 +205,8 @@ pub async fn list(
     let customer_id = CustomerId::parse(&query.customer_id).map_err(|invalid| bad_parameter("customer_id", invalid))?;
     let limit = limit(query.limit)?;
     let after = reading::cursor(query.after.as_deref())?;
-    let reflected = consistency::wait(&state, OrderSummary::NAME, &token, |_| true).await?;
-    let page = state.views.order_lists.by_customer(customer_id.as_str(), limit, after).await;
+    let (generation, reflected) = consistency::wait(&state, OrderSummary::NAME, &token, |_| true).await?;
+    let page = state.views.order_lists.numbered(generation).by_customer(customer_id.as_str(), limit, after).await;
     let page: views::Page<_, _> = page.map_err(reading::failed)?;
     let show = |row: OrderSummary| {
         let parked = reading::is_parked(&state.progress, OrderSummary::NAME, &topics::ORDER, &row.id.to_string());

@@ -9,6 +9,7 @@ use axum::http::{Response, StatusCode};
 use domain::ids::{DeliveredQuantity, Quantity, ReservationId, Text};
 use domain::stock::{StockCommand, StockEvent};
 use eventlog::Partition;
+use projections::store::Store;
 use projections::view::View;
 use projections::views::StockLevel;
 use schemas::topics;
@@ -142,8 +143,9 @@ pub async fn show(
     token: Token,
 ) -> Result<Response<Body>, Problem> {
     let home = Partition::of(&topics::STOCK, sku.as_str().as_bytes());
-    let reflected = consistency::wait(&state, StockLevel::NAME, &token, |partition| *partition == home).await?;
-    let found = state.views.stock_levels.by_sku(sku.as_str()).await.map_err(reading::failed)?;
+    let (generation, reflected) =
+        consistency::wait(&state, StockLevel::NAME, &token, |partition| *partition == home).await?;
+    let found = state.views.stock_levels.numbered(generation).by_sku(sku.as_str()).await.map_err(reading::failed)?;
     let parked = reading::is_parked(&state.progress, StockLevel::NAME, &topics::STOCK, sku.as_str());
     let Some(level) = found else {
         return Err(reading::absent(&STOCK_ITEM_NOT_FOUND, "this page knows no stock of this SKU", &reflected, parked));

@@ -7,6 +7,7 @@
 pub mod audit;
 pub mod parked;
 pub mod problem;
+pub mod replays;
 pub mod routes;
 
 mod body;

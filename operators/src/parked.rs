@@ -14,7 +14,7 @@ use projections::parking::{ParkedEvent, ParkedKey, Parking, Queue};
 use projections::views::NAMES;
 use serde::{Deserialize, Serialize};
 
-pub(crate) use self::change::{correct, discard, retry};
+pub(crate) use self::change::{correct, discard, given, retry};
 use self::key::KeyText;
 use crate::parameters::{Parameters, limit};
 use crate::problem::{NOT_PARKED, Problem, VIEW_NOT_FOUND, VIEW_UNAVAILABLE};
@@ -221,12 +221,12 @@ pub(crate) async fn show(
     Ok(Json(Shown { view, key: (&key).into(), data: events.iter().map(event).collect() }))
 }
 
-fn view(name: &str) -> Result<&'static str, Problem> {
+pub(crate) fn view(name: &str) -> Result<&'static str, Problem> {
     let known = NAMES.iter().find(|known| **known == name).copied();
     known.ok_or_else(|| Problem::new(&VIEW_NOT_FOUND, format!("{name:?} is none of {}", NAMES.join(", "))))
 }
 
-fn named(name: Option<&str>) -> Result<Vec<&'static str>, Problem> {
+pub(crate) fn named(name: Option<&str>) -> Result<Vec<&'static str>, Problem> {
     name.map_or_else(|| Ok(NAMES.to_vec()), |name| Ok(vec![view(name)?]))
 }
 
@@ -240,7 +240,7 @@ fn not_parked(view: &str, key: &ParkedKey) -> Problem {
 }
 
 #[allow(clippy::needless_pass_by_value, reason = "it is handed to map_err")]
-fn unavailable(error: StoreError) -> Problem {
+pub(crate) fn unavailable(error: StoreError) -> Problem {
     Problem::caused(&VIEW_UNAVAILABLE, &error).retry_after(1)
 }
 

@@ -5,7 +5,7 @@ use axum::routing::{get, post};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::server::Shared;
-use crate::{audit, parked, problem};
+use crate::{audit, parked, problem, replays};
 
 /// All routes.
 pub fn routes(operators: Shared) -> Router {
@@ -17,6 +17,16 @@ pub fn routes(operators: Shared) -> Router {
         .route("/v1/parked/retry", post(parked::retry))
         .route("/v1/parked/discard", post(parked::discard))
         .route("/v1/parked/correct", post(parked::correct))
+        .route("/v1/replays", get(replays::list))
+        .route("/v1/replays/diff", get(replays::diff))
+        .route("/v1/replays/start", post(replays::start))
+        .route("/v1/replays/pause", post(replays::pause))
+        .route("/v1/replays/resume", post(replays::resume))
+        .route("/v1/replays/cancel", post(replays::cancel))
+        .route("/v1/replays/verify", post(replays::verify))
+        .route("/v1/replays/promote", post(replays::promote))
+        .route("/v1/replays/rollback", post(replays::rollback))
+        .route("/v1/replays/retire", post(replays::retire))
         .fallback(problem::route_not_found)
         .method_not_allowed_fallback(problem::method_not_allowed)
         .layer(CatchPanicLayer::custom(problem::panicked))

@@ -9,11 +9,11 @@ use schemas::Codec;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::follower::Follower;
+use crate::generations::Supervisor;
 use crate::lag;
 use crate::metrics;
 use crate::progress::Progress;
-use crate::projector::{BATCH_EVENTS, Context, Projector};
+use crate::projector::{BATCH_EVENTS, Context};
 use crate::store::{Kind, Store, StoreError};
 use crate::stores::{Stores, StoresConfig};
 use crate::view::View;
@@ -63,6 +63,7 @@ pub async fn start(
         codec,
         progress: progress.clone(),
         batch_events: BATCH_EVENTS,
+        rate: 0,
         shutdown: shutdown.clone(),
     };
     let projectors = placed.each(&Start { context, folds }).await.into_iter().flatten().collect();
@@ -96,10 +97,6 @@ impl ToEach for Start {
             Folds::Only(_) => return None,
             Folds::Memory => store.kind() == Kind::Memory,
         };
-        Some(if folds {
-            Projector::<V, S>::new(context, store).spawn()
-        } else {
-            Follower::<V, S>::new(store, context.progress, context.shutdown).spawn()
-        })
+        Some(Supervisor::<V, S>::new(context, store, folds).spawn())
     }
 }

@@ -1,4 +1,5 @@
-//! How far the projectors of other processes have brought a view: for a process that reads the view and does not fold it.
+//! How far the projectors of other processes have brought a generation of a view: for a process that reads the view and does
+//! not fold it.
 
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
@@ -10,7 +11,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::parking::Parked;
-use crate::progress::{Progress, ViewState};
+use crate::progress::{Course, Progress, ViewState};
 use crate::projector::chain;
 use crate::store::{Store, StoreError};
 use crate::view::View;
@@ -24,18 +25,22 @@ const PARKED_EVERY: Duration = Duration::from_secs(1);
 /// How long the store may take to answer.
 const ANSWER_SECONDS: u64 = 5;
 
-/// Follows the checkpoints of one view.
+/// Follows the checkpoints of one generation of a view.
 pub(crate) struct Follower<V: View, S: Store<V>> {
     store: S,
-    progress: Progress,
+    course: Course,
     shutdown: CancellationToken,
     view: PhantomData<fn() -> V>,
 }
 
 impl<V: View, S: Store<V>> Follower<V, S> {
-    pub fn new(store: S, progress: Progress, shutdown: CancellationToken) -> Self {
-        progress.register(V::NAME, &V::partitions());
-        Self { store, progress, shutdown, view: PhantomData }
+    pub fn new(store: S, progress: &Progress, shutdown: CancellationToken) -> Self {
+        let course = progress.register(V::NAME, store.generation(), &V::partitions());
+        Self { store, course, shutdown, view: PhantomData }
+    }
+
+    pub fn course(&self) -> Course {
+        self.course.clone()
     }
 
     pub fn spawn(self) -> JoinHandle<()> {
@@ -53,21 +58,21 @@ impl<V: View, S: Store<V>> Follower<V, S> {
                 Ok((positions, parked)) => {
                     if let Some(parked) = parked {
                         looked = Some(Instant::now());
-                        self.progress.set_parked(V::NAME, parked.keys.into_keys().collect());
+                        self.course.set_parked(parked.keys.into_keys().collect());
                     }
                     // It is as current as its store, whoever folds: there is nothing that this process could catch up with.
-                    self.progress.aim(V::NAME, BTreeMap::new());
-                    self.progress.publish(V::NAME, positions.into_iter());
+                    self.course.aim(BTreeMap::new());
+                    self.course.publish(positions.into_iter());
                 }
                 Err(error) => {
                     let reason = chain(&error);
                     tracing::warn!(view = V::NAME, reason, "the store does not say how far the view is");
-                    self.progress.set_state(V::NAME, ViewState::Retrying { reason });
+                    self.course.set_state(ViewState::Retrying { reason });
                 }
             }
             sleep(SOON).await;
             tokio::select! {
-                () = self.progress.awaited(V::NAME) => {}
+                () = self.course.awaited() => {}
                 () = sleep(EVERY) => {}
             }
         }

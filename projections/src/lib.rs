@@ -6,6 +6,7 @@
 pub mod compose;
 mod fold;
 mod follower;
+pub mod generations;
 mod lag;
 pub mod layout;
 pub mod metrics;

@@ -12,7 +12,25 @@ use crate::parking::ParkedKey;
 
 /// Positions of all views. Clones share.
 #[derive(Clone, Default)]
-pub struct Progress(Arc<RwLock<BTreeMap<&'static str, Arc<Entry>>>>);
+pub struct Progress(Arc<RwLock<Known>>);
+
+#[derive(Default)]
+struct Known {
+    /// Of each view the generation that readers see.
+    live: BTreeMap<&'static str, u32>,
+    all: BTreeMap<(&'static str, u32), Arc<Entry>>,
+}
+
+impl Known {
+    fn live(&self, view: &str) -> Option<&Arc<Entry>> {
+        let (view, number) = self.live.get_key_value(view)?;
+        self.all.get(&(*view, *number))
+    }
+}
+
+/// How one generation of a view is coming on, for who folds it. Clones share.
+#[derive(Clone)]
+pub(crate) struct Course(Arc<Entry>);
 
 /// What a view is doing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,13 +106,19 @@ impl Standing {
 
 impl Progress {
     /// Waits until `view` reflects each of `positions`, given as the offset of a record. Partitions that the view does
-    /// not fold are no obstacle.
+    /// not fold are no obstacle. Answers the generation that does: one that becomes live meanwhile may reflect less.
     ///
     /// # Errors
     /// When that is not so by `deadline`, or cannot come to be.
-    pub async fn wait_for(&self, view: &str, positions: &[(Partition, u64)], deadline: Instant) -> Result<(), NotYet> {
-        let entry = self.0.read().get(view).cloned();
-        let entry = entry.ok_or_else(|| NotYet::Unknown { view: view.to_owned() })?;
+    pub async fn wait_for(&self, view: &str, positions: &[(Partition, u64)], deadline: Instant) -> Result<u32, NotYet> {
+        let (generation, entry) = {
+            let known = self.0.read();
+            known.live.get(view).copied().zip(known.live(view).cloned())
+        }
+        .ok_or_else(|| NotYet::Unknown { view: view.to_owned() })?;
+        if positions.is_empty() {
+            return Ok(generation);
+        }
         let mut standing = entry.standing.subscribe();
         entry.awaited.notify_one();
         let reflects = |standing: &Standing| {
@@ -102,7 +126,7 @@ impl Progress {
         };
         let over = |standing: &Standing| matches!(standing.state, ViewState::Stopped { .. }) || reflects(standing);
         match timeout_at(deadline, standing.wait_for(over)).await {
-            Ok(Ok(standing)) if reflects(&standing) => Ok(()),
+            Ok(Ok(standing)) if reflects(&standing) => Ok(generation),
             Ok(Ok(standing)) => match &standing.state {
                 ViewState::Stopped { reason } => Err(NotYet::Stopped { view: view.to_owned(), reason: reason.clone() }),
                 _ => Err(NotYet::Deadline { view: view.to_owned() }),
@@ -115,103 +139,139 @@ impl Progress {
     /// Which positions `view` reflects: for each of its partitions the offset after the last record that it has folded.
     #[must_use]
     pub fn reflects(&self, view: &str) -> Vec<(Partition, u64)> {
-        let views = self.0.read();
-        views.get(view).map_or_else(Vec::new, |entry| {
-            entry.standing.borrow().next.iter().map(|(partition, next)| (*partition, *next)).collect()
-        })
+        self.0.read().live(view).map_or_else(Vec::new, |entry| positions(entry))
+    }
+
+    /// The same of a generation.
+    #[must_use]
+    pub fn generation_reflects(&self, view: &str, generation: u32) -> Vec<(Partition, u64)> {
+        let known = self.0.read();
+        let entry = known.all.iter().find(|((name, number), _)| *name == view && *number == generation);
+        entry.map_or_else(Vec::new, |(_, entry)| positions(entry))
+    }
+
+    /// The generations that this process folds or follows, and what each of them is doing.
+    #[must_use]
+    pub fn generations(&self) -> Vec<(&'static str, u32, ViewState)> {
+        let known = self.0.read();
+        let state = |((view, number), entry): (&(&'static str, u32), &Arc<Entry>)| {
+            (*view, *number, entry.standing.borrow().state.clone())
+        };
+        known.all.iter().map(state).collect()
+    }
+
+    /// The generation of `view` that readers see.
+    #[must_use]
+    pub fn live(&self, view: &str) -> Option<u32> {
+        self.0.read().live.get(view).copied()
     }
 
     /// The aggregates whose events are parked in `view`: what it shows of them is not up to date.
     #[must_use]
     pub fn parked(&self, view: &str) -> Arc<BTreeSet<ParkedKey>> {
-        self.0.read().get(view).map_or_else(Arc::default, |entry| Arc::clone(&entry.parked.read()))
-    }
-
-    pub(crate) fn set_parked(&self, view: &str, keys: BTreeSet<ParkedKey>) {
-        if let Some(entry) = self.0.read().get(view) {
-            *entry.parked.write() = Arc::new(keys);
-        }
+        self.0.read().live(view).map_or_else(Arc::default, |entry| Arc::clone(&entry.parked.read()))
     }
 
     /// What each view is doing.
     #[must_use]
     pub fn states(&self) -> Vec<(&'static str, ViewState)> {
-        self.0.read().iter().map(|(view, entry)| (*view, entry.standing.borrow().state.clone())).collect()
+        let known = self.0.read();
+        let state = |view: &&'static str| Some((*view, known.live(view)?.standing.borrow().state.clone()));
+        known.live.keys().filter_map(state).collect()
     }
 
     /// What `view` is doing.
     #[must_use]
     pub fn state(&self, view: &str) -> Option<ViewState> {
-        self.0.read().get(view).map(|entry| entry.standing.borrow().state.clone())
+        self.0.read().live(view).map(|entry| entry.standing.borrow().state.clone())
     }
 
     /// Whether every view has reached the ends that the log had when it started, and none has stopped.
     #[must_use]
     pub fn is_caught_up(&self) -> bool {
-        self.0.read().values().all(|entry| entry.standing.borrow().caught_up())
+        let known = self.0.read();
+        known.live.keys().all(|view| known.live(view).is_some_and(|entry| entry.standing.borrow().caught_up()))
     }
 
-    /// Announces `view`: nothing folded yet.
-    pub fn register(&self, view: &'static str, partitions: &[Partition]) {
+    /// Announces a generation of `view`, of which nothing is folded yet, or finds it announced. The first one that is announced is live until
+    /// [`Self::set_live`] says another.
+    pub(crate) fn register(&self, view: &'static str, generation: u32, partitions: &[Partition]) -> Course {
         let next = partitions.iter().map(|partition| (*partition, 0)).collect();
         let (sender, _) = watch::channel(Standing { state: ViewState::Starting, next, goal: None });
-        let entry = Entry { standing: sender, awaited: Notify::new(), parked: RwLock::default() };
-        self.0.write().insert(view, Arc::new(entry));
+        let new = Entry { standing: sender, awaited: Notify::new(), parked: RwLock::default() };
+        let mut known = self.0.write();
+        known.live.entry(view).or_insert(generation);
+        Course(Arc::clone(known.all.entry((view, generation)).or_insert_with(|| Arc::new(new))))
     }
 
-    /// Ends at once while somebody waits for `view`, else when somebody begins to.
-    pub(crate) async fn awaited(&self, view: &str) {
-        let entry = self.0.read().get(view).cloned();
-        match entry {
-            Some(entry) if entry.standing.receiver_count() == 0 => entry.awaited.notified().await,
-            Some(_) => {}
-            None => std::future::pending().await,
+    /// Readers see `generation` from now on, which is announced.
+    pub(crate) fn set_live(&self, view: &'static str, generation: u32) {
+        self.0.write().live.insert(view, generation);
+    }
+
+    /// A generation of `view` is not folded here any more.
+    pub(crate) fn forget(&self, view: &'static str, generation: u32) {
+        let mut known = self.0.write();
+        if known.live.get(view) != Some(&generation) {
+            known.all.remove(&(view, generation));
+        }
+    }
+}
+
+fn positions(entry: &Entry) -> Vec<(Partition, u64)> {
+    entry.standing.borrow().next.iter().map(|(partition, next)| (*partition, *next)).collect()
+}
+
+impl Course {
+    /// Ends at once while somebody waits, else when somebody begins to.
+    pub async fn awaited(&self) {
+        if self.0.standing.receiver_count() == 0 {
+            self.0.awaited.notified().await;
         }
     }
 
     /// Whether the log's ends of the start are known.
-    pub(crate) fn is_aimed(&self, view: &str) -> bool {
-        self.0.read().get(view).is_some_and(|entry| entry.standing.borrow().goal.is_some())
+    pub fn is_aimed(&self) -> bool {
+        self.0.standing.borrow().goal.is_some()
     }
 
     /// The log's ends when the view started; later calls change nothing.
-    pub(crate) fn aim(&self, view: &str, ends: BTreeMap<Partition, u64>) {
-        self.change(view, |standing| {
+    pub fn aim(&self, ends: BTreeMap<Partition, u64>) {
+        self.0.standing.send_if_modified(|standing| {
             let first = standing.goal.is_none();
             standing.goal.get_or_insert(ends);
             first
         });
     }
 
-    /// The store of `view` stands here, also if that is further back than was known.
-    pub(crate) fn restore(&self, view: &str, positions: impl Iterator<Item = (Partition, u64)>) {
-        self.change(view, |standing| {
-            standing.next.extend(positions);
-            true
-        });
+    /// The store stands here, also if that is further back than was known.
+    pub fn restore(&self, positions: impl Iterator<Item = (Partition, u64)>) {
+        self.0.standing.send_modify(|standing| standing.next.extend(positions));
     }
 
-    /// `view` has folded on to these positions.
-    pub(crate) fn publish(&self, view: &str, positions: impl Iterator<Item = (Partition, u64)>) {
-        self.change(view, |standing| {
+    /// It has folded on to these positions.
+    pub fn publish(&self, positions: impl Iterator<Item = (Partition, u64)>) {
+        self.0.standing.send_modify(|standing| {
             standing.next.extend(positions);
             standing.state = ViewState::Live;
-            true
         });
     }
 
-    pub(crate) fn set_state(&self, view: &str, state: ViewState) {
-        self.change(view, |standing| {
+    /// Whether it has been at its store, and what it reflects is known.
+    pub fn is_begun(&self) -> bool {
+        self.0.standing.borrow().state != ViewState::Starting
+    }
+
+    pub fn set_state(&self, state: ViewState) {
+        self.0.standing.send_if_modified(|standing| {
             let changed = standing.state != state;
             standing.state = state;
             changed
         });
     }
 
-    fn change(&self, view: &str, how: impl FnOnce(&mut Standing) -> bool) {
-        if let Some(entry) = self.0.read().get(view) {
-            entry.standing.send_if_modified(how);
-        }
+    pub fn set_parked(&self, keys: BTreeSet<ParkedKey>) {
+        *self.0.parked.write() = Arc::new(keys);
     }
 }
 
@@ -226,10 +286,10 @@ mod tests {
     const P: Partition = Partition { topic: &topics::ORDER, number: 3 };
     const OTHER: Partition = Partition { topic: &topics::STOCK, number: 3 };
 
-    fn progress() -> Progress {
+    fn progress() -> (Progress, Course) {
         let progress = Progress::default();
-        progress.register("v", &[P]);
-        progress
+        let course = progress.register("v", 1, &[P]);
+        (progress, course)
     }
 
     fn soon() -> Instant {
@@ -238,9 +298,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_waiter_wakes_when_its_record_is_folded() {
-        let progress = progress();
-        progress.publish("v", [(P, 7)].into_iter());
-        assert_eq!(progress.wait_for("v", &[(P, 6), (OTHER, 99)], soon()).await, Ok(()));
+        let (progress, course) = progress();
+        course.publish([(P, 7)].into_iter());
+        assert_eq!(progress.wait_for("v", &[(P, 6), (OTHER, 99)], soon()).await, Ok(1));
         assert_eq!(progress.wait_for("v", &[(P, 7)], soon()).await, Err(NotYet::Deadline { view: "v".into() }));
         let waiter = {
             let progress = progress.clone();
@@ -248,14 +308,14 @@ mod tests {
             tokio::spawn(async move { progress.wait_for("v", &[(P, 7)], late).await })
         };
         tokio::task::yield_now().await;
-        progress.publish("v", [(P, 8)].into_iter());
-        assert_eq!(waiter.await.unwrap(), Ok(()));
+        course.publish([(P, 8)].into_iter());
+        assert_eq!(waiter.await.unwrap(), Ok(1));
     }
 
     #[tokio::test]
     async fn nobody_waits_for_a_view_that_has_stopped() {
-        let progress = progress();
-        progress.set_state("v", ViewState::Stopped { reason: "x".into() });
+        let (progress, course) = progress();
+        course.set_state(ViewState::Stopped { reason: "x".into() });
         let late = Instant::now() + Duration::from_secs(60);
         let stopped = NotYet::Stopped { view: "v".into(), reason: "x".into() };
         assert_eq!(progress.wait_for("v", &[(P, 0)], late).await, Err(stopped));
@@ -264,15 +324,32 @@ mod tests {
 
     #[test]
     fn caught_up_is_to_have_reached_the_ends_of_the_start() {
-        let progress = progress();
+        let (progress, course) = progress();
         assert!(!progress.is_caught_up());
-        progress.aim("v", BTreeMap::from([(P, 2)]));
-        progress.aim("v", BTreeMap::from([(P, 9)]));
-        progress.publish("v", [(P, 1)].into_iter());
+        course.aim(BTreeMap::from([(P, 2)]));
+        course.aim(BTreeMap::from([(P, 9)]));
+        course.publish([(P, 1)].into_iter());
         assert!(!progress.is_caught_up());
-        progress.publish("v", [(P, 2)].into_iter());
+        course.publish([(P, 2)].into_iter());
         assert!(progress.is_caught_up());
-        progress.set_state("v", ViewState::Stopped { reason: "x".into() });
+        course.set_state(ViewState::Stopped { reason: "x".into() });
         assert!(!progress.is_caught_up());
+    }
+
+    #[tokio::test]
+    async fn readers_see_the_generation_that_is_live() {
+        let (progress, course) = progress();
+        course.publish([(P, 7)].into_iter());
+        let next = progress.register("v", 2, &[P]);
+        next.publish([(P, 3)].into_iter());
+        assert_eq!((progress.live("v"), progress.reflects("v")), (Some(1), vec![(P, 7)]));
+        assert_eq!(progress.generation_reflects("v", 2), [(P, 3)]);
+        progress.set_live("v", 2);
+        assert_eq!(progress.reflects("v"), [(P, 3)]);
+        let late = progress.wait_for("v", &[(P, 5)], soon()).await;
+        assert_eq!(late, Err(NotYet::Deadline { view: "v".into() }));
+        progress.forget("v", 1);
+        progress.forget("v", 2);
+        assert_eq!(progress.generations(), [("v", 2, ViewState::Live)]);
     }
 }

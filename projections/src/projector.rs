@@ -40,7 +40,7 @@ use crate::metrics::{
     BATCH_SECONDS, EVENT_AGE_SECONDS, EVENTS, NEXT_OFFSET, PARKED_EVENTS, PARKED_KEYS, STOPPED, STORE_ERRORS,
 };
 use crate::parking::{Cause, Changes, Parked};
-use crate::progress::{Progress, ViewState};
+use crate::progress::{Course, Progress, ViewState};
 use crate::store::{Checkpoints, Commit, Move, Store, StoreError};
 use crate::view::View;
 
@@ -63,6 +63,8 @@ pub struct Context {
     pub progress: Progress,
     /// Most records of a batch; see [`BATCH_EVENTS`].
     pub batch_events: usize,
+    /// Most records a second; 0 is no bound.
+    pub rate: u64,
     /// Ends it, after the batch in hand.
     pub shutdown: CancellationToken,
 }
@@ -71,6 +73,7 @@ pub struct Context {
 pub struct Projector<V: View, S: Store<V>> {
     context: Context,
     store: S,
+    course: Course,
     chance: Chance,
     /// The log is read in a task, not on a thread.
     in_a_task: bool,
@@ -92,8 +95,12 @@ enum End {
 impl<V: View, S: Store<V>> Projector<V, S> {
     /// A projector of `V` into `store`.
     pub fn new(context: Context, store: S) -> Self {
-        context.progress.register(V::NAME, &V::partitions());
-        Self { context, store, chance: backoff::system(), in_a_task: false, view: std::marker::PhantomData }
+        let course = context.progress.register(V::NAME, store.generation(), &V::partitions());
+        Self { context, store, course, chance: backoff::system(), in_a_task: false, view: std::marker::PhantomData }
+    }
+
+    pub(crate) fn course(&self) -> Course {
+        self.course.clone()
     }
 
     /// Reads in a task, of a log that keeps nobody waiting, and with the caller's chance: for a simulation on one thread.
@@ -104,10 +111,10 @@ impl<V: View, S: Store<V>> Projector<V, S> {
 
     /// Runs it as a task. A panic in it is a stop that says so.
     pub fn spawn(self) -> JoinHandle<()> {
-        let progress = self.context.progress.clone();
+        let course = self.course.clone();
         tokio::spawn(async move {
             if let Err(error) = tokio::spawn(self.run()).await {
-                stop(&progress, V::NAME, format!("the projector failed: {error}"));
+                stop(&course, V::NAME, format!("the projector failed: {error}"));
             }
         })
     }
@@ -129,7 +136,7 @@ impl<V: View, S: Store<V>> Projector<V, S> {
                     tracing::info!(view = V::NAME, "another projector moved the checkpoints; starting over from them");
                     self.pause(&mut backoff).await;
                 }
-                End::Stop(reason) => return stop(&self.context.progress, V::NAME, reason),
+                End::Stop(reason) => return stop(&self.course, V::NAME, reason),
             }
         }
     }
@@ -150,7 +157,7 @@ impl<V: View, S: Store<V>> Projector<V, S> {
         self.show(&parked);
         let next =
             |partition| checkpoints.get(&partition).map_or(0, |checkpoint: &eventlog::Checkpoint| checkpoint.next);
-        self.context.progress.restore(V::NAME, V::partitions().into_iter().map(|p| (p, next(p))));
+        self.course.restore(V::partitions().into_iter().map(|p| (p, next(p))));
         let (out, deliveries) = mpsc::channel(reader::DEPTH);
         let reader = self.reader(checkpoints, Sorting::new(&parked, &care.unfit), care);
         if self.in_a_task {
@@ -183,9 +190,9 @@ impl<V: View, S: Store<V>> Projector<V, S> {
     }
 
     fn reader(&self, at: Checkpoints, sorting: Sorting, care: &Care) -> Reader<V> {
-        let Context { log, codec, progress, .. } = self.context.clone();
-        let (limit, chance) = (care.limit(), Arc::clone(&self.chance));
-        Reader { log, codec, progress, limit, sorting, at, chance, tail: None, view: self.view }
+        let Context { log, codec, rate, .. } = self.context.clone();
+        let (course, limit, chance) = (self.course.clone(), care.limit(), Arc::clone(&self.chance));
+        Reader { log, codec, course, limit, rate, sorting, at, chance, tail: None, view: self.view }
     }
 
     async fn write(&self, mut deliveries: mpsc::Receiver<Delivery<V>>, parked: &mut Parked, care: &mut Care) -> End {
@@ -220,7 +227,7 @@ impl<V: View, S: Store<V>> Projector<V, S> {
                         self.show(parked);
                     }
                 }
-                Some(Delivery::Reading) => self.context.progress.set_state(V::NAME, ViewState::Live),
+                Some(Delivery::Reading) => self.course.set_state(ViewState::Live),
                 Some(Delivery::Trouble(reason)) => self.trouble(reason),
                 Some(Delivery::Stop(reason)) => return End::Stop(reason),
                 None => return End::Stop("the reader ended".to_owned()),
@@ -235,7 +242,7 @@ impl<V: View, S: Store<V>> Projector<V, S> {
         self.retry(|| self.attempt(batch)).await?;
         drop(spans);
         let positions = batch.moves.iter().map(|step| (step.partition, step.to.next));
-        self.context.progress.publish(V::NAME, positions);
+        self.course.publish(positions);
         measure(batch, started.elapsed());
         Ok(())
     }
@@ -285,12 +292,12 @@ impl<V: View, S: Store<V>> Projector<V, S> {
         let events: u64 = parked.keys.values().map(|queue| queue.events).sum();
         ::metrics::gauge!(PARKED_KEYS, "view" => V::NAME).set(parked.keys.len() as f64);
         ::metrics::gauge!(PARKED_EVENTS, "view" => V::NAME).set(events as f64);
-        self.context.progress.set_parked(V::NAME, parked.keys.keys().cloned().collect());
+        self.course.set_parked(parked.keys.keys().cloned().collect());
     }
 
     fn trouble(&self, reason: String) {
         tracing::warn!(view = V::NAME, reason, "the view does not move; trying again");
-        self.context.progress.set_state(V::NAME, ViewState::Retrying { reason });
+        self.course.set_state(ViewState::Retrying { reason });
     }
 }
 
@@ -314,10 +321,10 @@ fn panicked(detail: String) -> Failed {
     Failed::Unfit(Cause::FoldPanicked { detail })
 }
 
-fn stop(progress: &Progress, view: &'static str, reason: String) {
+fn stop(course: &Course, view: &'static str, reason: String) {
     tracing::error!(view, reason, "the view has stopped and needs help");
     ::metrics::gauge!(STOPPED, "view" => view).set(1.0);
-    progress.set_state(view, ViewState::Stopped { reason });
+    course.set_state(ViewState::Stopped { reason });
 }
 
 fn measure<V: View>(batch: &Batch<V>, took: Duration) {

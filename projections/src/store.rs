@@ -5,6 +5,7 @@ use std::future::Future;
 
 use eventlog::{Checkpoint, Partition};
 
+use crate::generations::Generations;
 use crate::parking::{Changes, Parking, Place};
 pub use crate::stores::Placed;
 use crate::view::View;
@@ -36,6 +37,16 @@ pub trait Store<V: View>: Clone + Send + Sync + 'static {
 
     /// What is parked here.
     fn parking(&self) -> &dyn Parking;
+
+    /// Which generation of the view it keeps.
+    fn generation(&self) -> u32;
+
+    /// The same with another generation.
+    #[must_use]
+    fn numbered(&self, generation: u32) -> Self;
+
+    /// The generations of the view.
+    fn generations(&self) -> &dyn Generations;
 }
 
 /// The kinds of stores.
@@ -163,6 +174,15 @@ pub enum StoreError {
     #[error("what is parked of {view} could not be read or changed")]
     Parking {
         /// Which view.
+        view: &'static str,
+        /// Why.
+        #[source]
+        source: Source,
+    },
+    /// What generations there are could not be read or changed.
+    #[error("the generations of {view} could not be read or changed")]
+    Generations {
+        /// Whose.
         view: &'static str,
         /// Why.
         #[source]

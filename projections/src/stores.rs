@@ -13,6 +13,7 @@ use schemas::topics;
 use sqlx::{MySqlPool, PgPool};
 
 use self::memory::{MemoryStore, MemoryView};
+use crate::generations::{Generations, Notes};
 use crate::parking::Parking;
 use crate::store::{Checkpoints, Commit, Kind, Snapshot, Store, StoreError};
 use crate::view::View;
@@ -130,6 +131,27 @@ impl<V: MemoryView, S: Store<V>> Store<V> for Placed<V, S> {
             Self::Server(store) => store.parking(),
         }
     }
+
+    fn generation(&self) -> u32 {
+        match self {
+            Self::Memory(store) => store.generation(),
+            Self::Server(store) => store.generation(),
+        }
+    }
+
+    fn numbered(&self, generation: u32) -> Self {
+        match self {
+            Self::Memory(store) => Self::Memory(store.numbered(generation)),
+            Self::Server(store) => Self::Server(store.numbered(generation)),
+        }
+    }
+
+    fn generations(&self) -> &dyn Generations {
+        match self {
+            Self::Memory(store) => store.generations(),
+            Self::Server(store) => store.generations(),
+        }
+    }
 }
 
 /// A checkpoint as a store keeps it, with what it belongs to. One that never moved counts for nothing.
@@ -137,6 +159,15 @@ fn checkpoint_of<V: View>(topic: &str, number: i32, checkpoint: Checkpoint) -> O
     let topic = topics::by_name(topic).filter(|topic| V::TOPICS.contains(topic))?;
     let partition = Partition { topic, number: u32::try_from(number).ok()? };
     (checkpoint.next > 0).then_some((partition, checkpoint))
+}
+
+/// Notes as a store keeps them.
+fn notes_text(notes: &Notes) -> String {
+    serde_json::to_string(notes).expect("texts and numbers")
+}
+
+fn notes_of(text: &str) -> Result<Notes, serde_json::Error> {
+    serde_json::from_str(text)
 }
 
 fn by_key<V: View>(rows: Vec<V>) -> BTreeMap<V::Key, V> {

@@ -13,7 +13,7 @@ use serde::Serialize;
 pub trait View: Clone + PartialEq + fmt::Debug + Serialize + Send + Sync + Sized + 'static {
     /// Its name, in metrics, checkpoints and store objects.
     const NAME: &'static str;
-    /// Increased when fold or row change: the next generation is built beside the live one, in tables of its own.
+    /// The generation that migrations make, and after whose table those of later ones are made.
     const GENERATION: u32;
     /// The topics that it folds.
     const TOPICS: &'static [&'static Topic];
@@ -46,10 +46,10 @@ pub trait View: Clone + PartialEq + fmt::Debug + Serialize + Send + Sync + Sized
     #[must_use]
     fn fold(row: Option<Self>, event: &Self::Event) -> Option<Self>;
 
-    /// What its table or collection is called.
+    /// What the table or collection of a generation is called.
     #[must_use]
-    fn table() -> String {
-        format!("{}_g{}", Self::NAME, Self::GENERATION)
+    fn table(generation: u32) -> String {
+        format!("{}_g{generation}", Self::NAME)
     }
 
     /// Every partition that it folds.

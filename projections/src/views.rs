@@ -19,6 +19,7 @@ use schemas::{Codec, Contract, Envelope};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::generations::Generations;
 use crate::parking::Parking;
 use crate::store::Store;
 use crate::stores::mongo::{Indexed, MongoStore};
@@ -62,6 +63,15 @@ macro_rules! table {
             pub fn parking(&self, name: &str) -> Option<&dyn Parking> {
                 match name {
                     $(<$row as View>::NAME => Some(self.$name.parking()),)*
+                    _ => None,
+                }
+            }
+
+            /// The generations of the view called `name`.
+            #[must_use]
+            pub fn generations(&self, name: &str) -> Option<&dyn Generations> {
+                match name {
+                    $(<$row as View>::NAME => Some(self.$name.generations()),)*
                     _ => None,
                 }
             }

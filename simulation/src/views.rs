@@ -9,6 +9,7 @@ use eventlog::simulated::SimulatedLog;
 use eventlog::{Admitted, Partition};
 use parking_lot::Mutex;
 use projections::ViewState;
+use projections::generations::Generations;
 use projections::parking::Parking;
 use projections::progress::Progress;
 use projections::projector::{Context, Projector};
@@ -88,6 +89,18 @@ impl<V: MemoryView> Store<V> for Rough<V> {
     fn parking(&self) -> &dyn Parking {
         Store::<V>::parking(&self.store)
     }
+
+    fn generation(&self) -> u32 {
+        Store::<V>::generation(&self.store)
+    }
+
+    fn numbered(&self, generation: u32) -> Self {
+        Self { store: self.store.numbered(generation), ..self.clone() }
+    }
+
+    fn generations(&self) -> &dyn Generations {
+        Store::<V>::generations(&self.store)
+    }
 }
 
 /// A view with its store and its projectors, whatever its row.
@@ -150,6 +163,7 @@ impl<V: MemoryView> Watched for Watch<V> {
             codec: Arc::clone(&self.codec),
             progress: progress.clone(),
             batch_events: self.batch_events,
+            rate: 0,
             shutdown: CancellationToken::new(),
         };
         let random = self.store.random.clone();

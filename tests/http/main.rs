@@ -18,6 +18,7 @@ mod orders;
 mod own;
 mod parked;
 mod real;
+mod replays;
 mod restart;
 mod shop;
 mod stock;

@@ -179,7 +179,7 @@ fn texts(keys: &[ParkedKey]) -> Vec<KeyText> {
     keys.iter().map(KeyText::from).collect()
 }
 
-fn given(reason: &str) -> Result<&str, Problem> {
+pub(crate) fn given(reason: &str) -> Result<&str, Problem> {
     let reason = reason.trim();
     if reason.is_empty() { Err(Problem::new(&INVALID_REQUEST, "reason: say why")) } else { Ok(reason) }
 }

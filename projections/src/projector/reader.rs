@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use domain::Timestamp;
 use eventlog::{Admitted, Checkpoint, EventLog, LogError, Partition, Tail, TailError};
@@ -14,12 +14,14 @@ use super::backoff::{Backoff, Chance};
 use super::sorting::{Sorted, Sorting, Unsorted};
 use super::trace;
 use crate::parking::{ParkedEvent, Place};
-use crate::progress::Progress;
+use crate::progress::Course;
 use crate::store::{Checkpoints, Move};
 use crate::view::View;
 
 /// How long a poll waits for records; so long may also stopping take.
 const POLL: Duration = Duration::from_millis(100);
+/// Longest pause for the sake of a rate: so long may stopping take, too.
+const PAUSE_MAX: Duration = Duration::from_secs(1);
 /// Payload bytes at which a batch is meant to end: bounds the memory of a batch of large events.
 const BATCH_BYTES: usize = 8 << 20;
 /// Batches between reading and writing: one is ready while another is written.
@@ -56,9 +58,11 @@ pub(super) struct Batch<V: View> {
 pub(super) struct Reader<V: View> {
     pub(super) log: Arc<dyn EventLog>,
     pub(super) codec: Arc<Codec>,
-    pub(super) progress: Progress,
+    pub(super) course: Course,
     /// Most records of a batch.
     pub(super) limit: Arc<AtomicUsize>,
+    /// Most records a second; 0 is no bound.
+    pub(super) rate: u64,
     pub(super) sorting: Sorting,
     pub(super) at: Checkpoints,
     pub(super) chance: Chance,
@@ -88,8 +92,10 @@ impl<V: View> Reader<V> {
     pub(super) fn run(mut self, out: &mpsc::Sender<Delivery<V>>) {
         let mut pauses = Pauses::new(&self.chance);
         while !out.is_closed() {
+            let begun = Instant::now();
             let Turn::Deliver(delivery) = self.turn(POLL) else { continue };
             let (last, pause) = pauses.after(&delivery, &self.at);
+            let pause = pause.or_else(|| self.brake(&delivery, begun));
             if out.blocking_send(delivery).is_err() || last {
                 return;
             }
@@ -113,6 +119,14 @@ impl<V: View> Reader<V> {
                 tokio::time::sleep(pause).await;
             }
         }
+    }
+
+    /// How long to pause so that no more than the rate is read. Without a bound, not at all.
+    fn brake(&self, delivery: &Delivery<V>, begun: Instant) -> Option<Duration> {
+        let Delivery::Batch(batch) = delivery else { return None };
+        let records: u64 = batch.moves.iter().map(|step| step.to.next - step.expected).sum();
+        let due = Duration::from_nanos(records.saturating_mul(1_000_000_000).checked_div(self.rate)?);
+        due.checked_sub(begun.elapsed()).map(|pause| pause.min(PAUSE_MAX))
     }
 
     fn turn(&mut self, wait: Duration) -> Turn<V> {
@@ -152,9 +166,9 @@ impl<V: View> Reader<V> {
 
     /// The view is caught up when it has reached the ends of now.
     fn aim(&self, partitions: &[(Partition, Option<Checkpoint>)]) -> Result<(), LogError> {
-        if !self.progress.is_aimed(V::NAME) {
+        if !self.course.is_aimed() {
             let ends = partitions.iter().map(|&(partition, _)| Ok((partition, self.log.end(partition)?)));
-            self.progress.aim(V::NAME, ends.collect::<Result<_, LogError>>()?);
+            self.course.aim(ends.collect::<Result<_, LogError>>()?);
         }
         Ok(())
     }

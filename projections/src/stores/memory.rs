@@ -1,9 +1,11 @@
 //! Rows in memory: the reference for every other store, and the home of views where nothing is installed. It starts
 //! empty, so its views are rebuilt from the log at each start.
 
+mod generations;
 mod parking;
 mod parts;
 
+use std::collections::BTreeMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
@@ -12,6 +14,7 @@ use parking_lot::RwLock;
 
 use self::parking::MemoryParking;
 use self::parts::Parts;
+use crate::generations::{Generations, Notes};
 use crate::parking::Parking;
 use crate::store::{Checkpoints, Commit, Kind, Snapshot, Store, StoreError};
 use crate::view::View;
@@ -27,8 +30,19 @@ pub trait MemoryView: View {
     }
 }
 
-/// The rows of one view.
-pub struct MemoryStore<V: MemoryView>(Arc<RwLock<Content<V>>>);
+/// The rows of one generation of a view.
+pub struct MemoryStore<V: MemoryView> {
+    generation: u32,
+    content: Arc<RwLock<Content<V>>>,
+    shared: Arc<RwLock<Shared<V>>>,
+}
+
+/// What the generations of a view have in common.
+struct Shared<V: MemoryView> {
+    contents: BTreeMap<u32, Arc<RwLock<Content<V>>>>,
+    live: Option<u32>,
+    noted: BTreeMap<u32, Notes>,
+}
 
 struct Content<V: MemoryView> {
     /// Each row on its own, so that growing moves no rows.
@@ -41,21 +55,30 @@ struct Content<V: MemoryView> {
 /// By place. New rows mostly come last.
 type List<V> = Vec<(<V as MemoryView>::Place, <V as View>::Key)>;
 
-impl<V: MemoryView> Default for MemoryStore<V> {
+impl<V: MemoryView> Default for Content<V> {
     fn default() -> Self {
-        let content = Content {
+        Self {
             rows: Parts::default(),
             lists: Parts::default(),
             checkpoints: Checkpoints::new(),
             parking: MemoryParking::default(),
-        };
-        Self(Arc::new(RwLock::new(content)))
+        }
+    }
+}
+
+impl<V: MemoryView> Default for MemoryStore<V> {
+    fn default() -> Self {
+        let content = Arc::<RwLock<Content<V>>>::default();
+        let contents = BTreeMap::from([(V::GENERATION, Arc::clone(&content))]);
+        let shared = Shared { contents, live: None, noted: BTreeMap::new() };
+        Self { generation: V::GENERATION, content, shared: Arc::new(RwLock::new(shared)) }
     }
 }
 
 impl<V: MemoryView> Clone for MemoryStore<V> {
     fn clone(&self) -> Self {
-        Self(Arc::clone(&self.0))
+        let Self { generation, content, shared } = self;
+        Self { generation: *generation, content: Arc::clone(content), shared: Arc::clone(shared) }
     }
 }
 
@@ -63,7 +86,7 @@ impl<V: MemoryView> MemoryStore<V> {
     /// The last `limit` rows of a list, or of its part before a place, from last to first.
     #[must_use]
     pub fn last(&self, list: &str, before: Option<V::Place>, limit: usize) -> Vec<V> {
-        let content = self.0.read();
+        let content = self.content.read();
         let Some(list) = content.lists.of(list).get(list) else { return Vec::new() };
         let end = before.map_or(list.len(), |before| list.partition_point(|(place, _)| *place < before));
         let keys = list[..end].iter().rev().take(limit).map(|(_, key)| key);
@@ -124,7 +147,7 @@ impl<V: MemoryView> Store<V> for MemoryStore<V> {
     }
 
     async fn checkpoints(&self) -> Result<Checkpoints, StoreError> {
-        Ok(self.0.read().checkpoints.clone())
+        Ok(self.content.read().checkpoints.clone())
     }
 
     async fn open(&self) -> Result<Checkpoints, StoreError> {
@@ -132,12 +155,12 @@ impl<V: MemoryView> Store<V> for MemoryStore<V> {
     }
 
     async fn load(&self, keys: &[V::Key]) -> Result<Vec<V>, StoreError> {
-        let content = self.0.read();
+        let content = self.content.read();
         Ok(keys.iter().filter_map(|key| content.rows.of(key).get(key)).map(|row| V::clone(row)).collect())
     }
 
     async fn commit(&self, commit: Commit<V>) -> Result<(), StoreError> {
-        let mut content = self.0.write();
+        let mut content = self.content.write();
         let stands = |partition| content.checkpoints.get(&partition).map_or(0, |checkpoint| checkpoint.next);
         let moved = commit.moves.iter().any(|step| stands(step.partition) != step.expected);
         if (moved && !mutant("checkpoint-cas")) || !content.parking.holds(&commit.parking.done) {
@@ -151,13 +174,26 @@ impl<V: MemoryView> Store<V> for MemoryStore<V> {
     }
 
     async fn snapshot(&self) -> Result<Snapshot<V>, StoreError> {
-        let content = self.0.read();
+        let content = self.content.read();
         let rows = content.rows.iter().map(|(key, row)| (key.clone(), V::clone(row))).collect();
         let parked = content.parking.places();
         Ok(Snapshot { rows, checkpoints: content.checkpoints.clone(), parked })
     }
 
     fn parking(&self) -> &dyn Parking {
+        self
+    }
+
+    fn generation(&self) -> u32 {
+        self.generation
+    }
+
+    fn numbered(&self, generation: u32) -> Self {
+        let content = Arc::clone(self.shared.write().contents.entry(generation).or_default());
+        Self { generation, content, shared: Arc::clone(&self.shared) }
+    }
+
+    fn generations(&self) -> &dyn Generations {
         self
     }
 }

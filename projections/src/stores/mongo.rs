@@ -17,6 +17,7 @@
 //! published. After a crash or a failover rows and checkpoints are lost together, and the log has them.
 
 mod checkpoints;
+mod generations;
 mod parking;
 
 use std::collections::BTreeSet;
@@ -31,6 +32,7 @@ use mongodb::{Client, Collection, Database, IndexModel};
 
 pub(crate) use self::parking::parking_collections;
 use super::{ServerStore, Stores, by_key};
+use crate::generations::Generations;
 use crate::parking::Parking;
 use crate::store::{Checkpoints, Commit, Kind, Snapshot, Source, Store, StoreError};
 use crate::view::View;
@@ -66,12 +68,13 @@ pub trait MongoView: View {
 /// The rows of one view.
 pub struct MongoStore<V> {
     database: Database,
+    generation: u32,
     view: PhantomData<fn() -> V>,
 }
 
 impl<V> Clone for MongoStore<V> {
     fn clone(&self) -> Self {
-        Self { database: self.database.clone(), view: PhantomData }
+        Self { database: self.database.clone(), generation: self.generation, view: PhantomData }
     }
 }
 
@@ -91,20 +94,24 @@ fn app_name(database: &str) -> String {
 
 impl<V: MongoView> ServerStore<V> for MongoStore<V> {
     fn among(stores: &Stores) -> Option<Self> {
-        stores.mongo.clone().map(Self::new)
+        stores.mongo.clone().map(|database| Self::new(database, V::GENERATION))
     }
 }
 
 impl<V: MongoView> MongoStore<V> {
-    /// The store of `V` in `database`.
+    /// The store of a generation of `V` in `database`.
     #[must_use]
-    pub fn new(database: Database) -> Self {
-        Self { database, view: PhantomData }
+    pub fn new(database: Database, generation: u32) -> Self {
+        Self { database, generation, view: PhantomData }
+    }
+
+    fn table(&self) -> String {
+        V::table(self.generation)
     }
 
     /// For finders.
     pub(crate) fn rows(&self) -> Collection<Document> {
-        self.database.collection(&V::table())
+        self.database.collection(&self.table())
     }
 
     /// What a finder's query answered.
@@ -119,7 +126,7 @@ impl<V: MongoView> MongoStore<V> {
     }
 
     async fn read_checkpoints(&self) -> Result<Checkpoints, Source> {
-        let found = self.checkpoint_documents().find(checkpoints::filter::<V>()).await?;
+        let found = self.checkpoint_documents().find(checkpoints::filter::<V>(self.generation)).await?;
         checkpoints::read_all::<V>(&found.try_collect::<Vec<_>>().await?)
     }
 
@@ -147,7 +154,7 @@ impl<V: MongoView> MongoStore<V> {
 
     async fn seed_and_read(&self) -> Result<Checkpoints, Source> {
         self.end_orphans().await?;
-        let seeds = V::partitions().into_iter().map(checkpoints::seed::<V>).collect();
+        let seeds = V::partitions().into_iter().map(|p| checkpoints::seed::<V>(self.generation, p)).collect();
         reply(&self.database.run_command(updates(CHECKPOINTS, seeds)).await?)?;
         self.read_checkpoints().await
     }
@@ -158,7 +165,10 @@ impl<V: MongoView> MongoStore<V> {
         let options = TransactionOptions::builder().write_concern(concern).build();
         session.start_transaction().with_options(options).await?;
         if !commit.moves.is_empty() {
-            let moves = updates(CHECKPOINTS, commit.moves.iter().map(checkpoints::step::<V>).collect());
+            let moves = updates(
+                CHECKPOINTS,
+                commit.moves.iter().map(|step| checkpoints::step::<V>(self.generation, step)).collect(),
+            );
             if reply(&self.database.run_command(moves).session(&mut session).await?)? != commit.moves.len() {
                 session.abort_transaction().await?;
                 return Ok(false);
@@ -169,10 +179,12 @@ impl<V: MongoView> MongoStore<V> {
             self.rows().delete_many(doc! { "_id": { "$in": keys } }).session(&mut session).await?;
         }
         if !commit.upserts.is_empty() {
-            let rows = how.command(&commit.upserts);
+            let rows = how.command(&self.table(), &commit.upserts);
             reply(&self.database.run_command(rows).session(&mut session).await?)?;
         }
-        if !commit.parking.is_empty() && !parking::write::<V>(&self.database, &commit.parking, &mut session).await? {
+        if !commit.parking.is_empty()
+            && !parking::write::<V>(&self.database, self.generation, &commit.parking, &mut session).await?
+        {
             session.abort_transaction().await?;
             return Ok(false);
         }
@@ -193,11 +205,12 @@ impl<V: MongoView> MongoStore<V> {
             rows.push(V::read(&document)?);
         }
         let mut documents = Vec::new();
-        let mut found = self.checkpoint_documents().find(checkpoints::filter::<V>()).session(&mut session).await?;
+        let mut found =
+            self.checkpoint_documents().find(checkpoints::filter::<V>(self.generation)).session(&mut session).await?;
         while let Some(document) = found.next(&mut session).await.transpose()? {
             documents.push(document);
         }
-        let parked = parking::places::<V>(&self.database, &mut session).await?;
+        let parked = parking::places::<V>(&self.database, self.generation, &mut session).await?;
         session.abort_transaction().await?;
         Ok(Snapshot { rows: by_key(rows), checkpoints: checkpoints::read_all::<V>(&documents)?, parked })
     }
@@ -243,6 +256,18 @@ impl<V: MongoView> Store<V> for MongoStore<V> {
     fn parking(&self) -> &dyn Parking {
         self
     }
+
+    fn generation(&self) -> u32 {
+        self.generation
+    }
+
+    fn numbered(&self, generation: u32) -> Self {
+        if generation == self.generation { self.clone() } else { Self::new(self.database.clone(), generation) }
+    }
+
+    fn generations(&self) -> &dyn Generations {
+        self
+    }
 }
 
 /// A document is not what its view writes.
@@ -266,14 +291,14 @@ enum Writing {
 }
 
 impl Writing {
-    fn command<V: MongoView>(self, rows: &[V]) -> Document {
+    fn command<V: MongoView>(self, table: &str, rows: &[V]) -> Document {
         let upsert = |row: &V| doc! { "q": { "_id": V::id(&row.key()) }, "u": row.document(), "upsert": true };
         match self {
             Self::Insert => {
                 let documents: Vec<Document> = rows.iter().map(V::document).collect();
-                doc! { "insert": V::table(), "documents": documents, "ordered": false }
+                doc! { "insert": table, "documents": documents, "ordered": false }
             }
-            Self::Upsert => updates(&V::table(), rows.iter().map(upsert).collect()),
+            Self::Upsert => updates(table, rows.iter().map(upsert).collect()),
         }
     }
 }
@@ -346,7 +371,7 @@ impl Indexed {
     /// The collection of `V`.
     #[must_use]
     pub fn of<V: MongoView>() -> Self {
-        Self { collection: V::table(), indexes: V::indexes() }
+        Self { collection: V::table(V::GENERATION), indexes: V::indexes() }
     }
 }
 

@@ -4,15 +4,18 @@
 //! Rows travel as one JSON text, which the server takes apart (`JSON_TABLE`): so a view has one text of each statement,
 //! prepared once for each connection, however many rows a batch has.
 
+mod generations;
 mod parking;
 mod sql;
 
+use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use eventlog::{Checkpoint, Partition, Terms};
+use parking_lot::RwLock;
 use schemas::Term;
 use serde::Serialize;
 use sqlx::migrate::Migrator;
@@ -22,6 +25,7 @@ use uuid::Uuid;
 
 use self::sql::Statements;
 use super::{ServerStore, Stores, by_key, checkpoint_of};
+use crate::generations::Generations;
 use crate::parking::Parking;
 use crate::store::{Checkpoints, Commit, Kind, Move, Snapshot, Store, StoreError};
 use crate::view::View;
@@ -49,13 +53,18 @@ pub trait MysqlView: View<Key: Serialize> {
 /// The rows of one view.
 pub struct MysqlStore<V> {
     pool: MySqlPool,
+    generation: u32,
     statements: Arc<Statements>,
+    /// Those of other generations.
+    all: Arc<RwLock<BTreeMap<u32, Arc<Statements>>>>,
     view: PhantomData<fn() -> V>,
 }
 
 impl<V> Clone for MysqlStore<V> {
     fn clone(&self) -> Self {
-        Self { pool: self.pool.clone(), statements: Arc::clone(&self.statements), view: PhantomData }
+        let Self { pool, generation, statements, all, view } = self;
+        let (generation, statements, all) = (*generation, Arc::clone(statements), Arc::clone(all));
+        Self { pool: pool.clone(), generation, statements, all, view: *view }
     }
 }
 
@@ -75,20 +84,20 @@ pub(super) fn connect(url: &str) -> Result<MySqlPool, StoreError> {
 
 impl<V: MysqlView> ServerStore<V> for MysqlStore<V> {
     fn among(stores: &Stores) -> Option<Self> {
-        stores.mysql.clone().map(Self::new)
+        stores.mysql.clone().map(|pool| Self::new(pool, V::GENERATION))
     }
 }
 
 impl<V: MysqlView> MysqlStore<V> {
-    /// The store of `V` behind `pool`.
+    /// The store of a generation of `V` behind `pool`.
     #[must_use]
-    pub fn new(pool: MySqlPool) -> Self {
-        let statements = Statements::new(&V::table(), V::COLUMNS);
-        Self { pool, statements: Arc::new(statements), view: PhantomData }
+    pub fn new(pool: MySqlPool, generation: u32) -> Self {
+        let statements = Arc::new(Statements::new(&V::table(generation), V::COLUMNS));
+        Self { pool, generation, statements, all: Arc::default(), view: PhantomData }
     }
 
     async fn read_checkpoints(&self, on: impl Executor<'_, Database = MySql>) -> Result<Checkpoints, sqlx::Error> {
-        let rows = sqlx::query(sql::CHECKPOINTS).bind(V::NAME).bind(V::GENERATION).fetch_all(on).await?;
+        let rows = sqlx::query(sql::CHECKPOINTS).bind(V::NAME).bind(self.generation).fetch_all(on).await?;
         let read = rows.iter().map(read_checkpoint::<V>).collect::<Result<Vec<_>, _>>()?;
         Ok(read.into_iter().flatten().collect())
     }
@@ -97,7 +106,7 @@ impl<V: MysqlView> MysqlStore<V> {
         let none = Checkpoint { next: 0, terms: Terms::default(), topic_id: Uuid::nil(), last_record: 0 };
         let moves: Vec<_> =
             V::partitions().into_iter().map(|partition| Move { partition, expected: 0, to: none }).collect();
-        let seed = sqlx::query(sql::SEED).bind(V::NAME).bind(V::GENERATION).bind(json(&steps(&moves))?);
+        let seed = sqlx::query(sql::SEED).bind(V::NAME).bind(self.generation).bind(json(&steps(&moves))?);
         seed.execute(&self.pool).await?;
         self.read_checkpoints(&self.pool).await
     }
@@ -105,7 +114,7 @@ impl<V: MysqlView> MysqlStore<V> {
     async fn write(&self, commit: &Commit<V>) -> Result<bool, sqlx::Error> {
         let mut transaction = self.pool.begin().await?;
         let moves = json(&steps(&commit.moves))?;
-        let moved = sqlx::query(sql::MOVE).bind(moves).bind(V::NAME).bind(V::GENERATION);
+        let moved = sqlx::query(sql::MOVE).bind(moves).bind(V::NAME).bind(self.generation);
         if moved.execute(&mut *transaction).await?.rows_affected() != commit.moves.len() as u64 {
             transaction.rollback().await?;
             return Ok(false);
@@ -118,7 +127,9 @@ impl<V: MysqlView> MysqlStore<V> {
             let upsert = sqlx::query(AssertSqlSafe(Arc::clone(&self.statements.upsert)));
             upsert.bind(json(&commit.upserts)?).execute(&mut *transaction).await?;
         }
-        if !commit.parking.is_empty() && !parking::write::<V>(&commit.parking, &mut transaction).await? {
+        if !commit.parking.is_empty()
+            && !parking::write::<V>(self.generation, &commit.parking, &mut transaction).await?
+        {
             transaction.rollback().await?;
             return Ok(false);
         }
@@ -138,7 +149,7 @@ impl<V: MysqlView> MysqlStore<V> {
         let mut transaction = connection.begin_with("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY").await?;
         let all = sqlx::query(AssertSqlSafe(Arc::clone(&self.statements.all))).fetch_all(&mut *transaction).await?;
         let checkpoints = self.read_checkpoints(&mut *transaction).await?;
-        let parked = parking::places::<V>(&mut transaction).await?;
+        let parked = parking::places::<V>(self.generation, &mut transaction).await?;
         transaction.rollback().await?;
         let rows = all.iter().map(V::read).collect::<Result<Vec<_>, _>>()?;
         Ok(Snapshot { rows: by_key(rows), checkpoints, parked })
@@ -177,6 +188,26 @@ impl<V: MysqlView> Store<V> for MysqlStore<V> {
     }
 
     fn parking(&self) -> &dyn Parking {
+        self
+    }
+
+    fn generation(&self) -> u32 {
+        self.generation
+    }
+
+    fn numbered(&self, generation: u32) -> Self {
+        if generation == self.generation {
+            return self.clone();
+        }
+        let known = self.all.read().get(&generation).cloned();
+        let statements = known.unwrap_or_else(|| {
+            let new = Arc::new(Statements::new(&V::table(generation), V::COLUMNS));
+            Arc::clone(self.all.write().entry(generation).or_insert(new))
+        });
+        Self { generation, statements, ..self.clone() }
+    }
+
+    fn generations(&self) -> &dyn Generations {
         self
     }
 }

@@ -5,15 +5,18 @@
 //! Large batches commit with `synchronous_commit=off`: after a crash rows and checkpoints are lost together, and the log
 //! has them. Fresh ones wait for the disk, because readers rely on the position that was published.
 
+mod generations;
 mod parking;
 mod sql;
 
+use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use eventlog::{Checkpoint, Partition, Terms};
+use parking_lot::RwLock;
 use schemas::Term;
 use sqlx::error::BoxDynError;
 use sqlx::migrate::Migrator;
@@ -23,6 +26,7 @@ use uuid::Uuid;
 
 use self::sql::Statements;
 use super::{ServerStore, Stores, by_key, checkpoint_of};
+use crate::generations::Generations;
 use crate::parking::Parking;
 use crate::store::{Checkpoints, Commit, Kind, Move, Snapshot, Store, StoreError};
 use crate::view::View;
@@ -61,13 +65,18 @@ impl<T: Type<Postgres> + PgHasArrayType + for<'q> Encode<'q, Postgres>> Postgres
 /// The rows of one view.
 pub struct PostgresStore<V> {
     pool: PgPool,
+    generation: u32,
     statements: Arc<Statements>,
+    /// Those of other generations.
+    all: Arc<RwLock<BTreeMap<u32, Arc<Statements>>>>,
     view: PhantomData<fn() -> V>,
 }
 
 impl<V> Clone for PostgresStore<V> {
     fn clone(&self) -> Self {
-        Self { pool: self.pool.clone(), statements: Arc::clone(&self.statements), view: PhantomData }
+        let Self { pool, generation, statements, all, view } = self;
+        let (generation, statements, all) = (*generation, Arc::clone(statements), Arc::clone(all));
+        Self { pool: pool.clone(), generation, statements, all, view: *view }
     }
 }
 
@@ -81,16 +90,20 @@ pub(super) fn connect(url: &str) -> Result<PgPool, StoreError> {
 
 impl<V: PostgresView> ServerStore<V> for PostgresStore<V> {
     fn among(stores: &Stores) -> Option<Self> {
-        stores.postgres.clone().map(Self::new)
+        stores.postgres.clone().map(|pool| Self::new(pool, V::GENERATION))
     }
 }
 
 impl<V: PostgresView> PostgresStore<V> {
-    /// The store of `V` behind `pool`.
+    /// The store of a generation of `V` behind `pool`.
     #[must_use]
-    pub fn new(pool: PgPool) -> Self {
-        let statements = Statements::new(&V::table(), V::COLUMNS);
-        Self { pool, statements: Arc::new(statements), view: PhantomData }
+    pub fn new(pool: PgPool, generation: u32) -> Self {
+        let statements = Arc::new(Statements::new(&V::table(generation), V::COLUMNS));
+        Self { pool, generation, statements, all: Arc::default(), view: PhantomData }
+    }
+
+    fn number(&self) -> i32 {
+        self.generation.cast_signed()
     }
 
     /// For finders.
@@ -105,7 +118,7 @@ impl<V: PostgresView> PostgresStore<V> {
     }
 
     async fn read_checkpoints(&self, on: impl Executor<'_, Database = Postgres>) -> Result<Checkpoints, sqlx::Error> {
-        let rows = sqlx::query(sql::CHECKPOINTS).bind(V::NAME).bind(generation::<V>()).fetch_all(on).await?;
+        let rows = sqlx::query(sql::CHECKPOINTS).bind(V::NAME).bind(self.number()).fetch_all(on).await?;
         let read = rows.iter().map(read_checkpoint::<V>).collect::<Result<Vec<_>, _>>()?;
         Ok(read.into_iter().flatten().collect())
     }
@@ -114,7 +127,7 @@ impl<V: PostgresView> PostgresStore<V> {
         let partitions = V::partitions();
         let topics: Vec<&str> = partitions.iter().map(|partition| partition.topic.name).collect();
         let numbers: Vec<i32> = partitions.iter().map(|partition| partition.number.cast_signed()).collect();
-        let seed = sqlx::query(sql::SEED).bind(V::NAME).bind(generation::<V>()).bind(topics).bind(numbers);
+        let seed = sqlx::query(sql::SEED).bind(V::NAME).bind(self.number()).bind(topics).bind(numbers);
         seed.execute(&self.pool).await?;
         self.read_checkpoints(&self.pool).await
     }
@@ -125,7 +138,7 @@ impl<V: PostgresView> PostgresStore<V> {
         } else {
             let mut transaction = self.pool.begin().await?;
             let done = self.write_batch(commit, &mut *transaction).await?
-                && parking::write::<V>(&commit.parking, &mut transaction).await?;
+                && parking::write::<V>(self.number(), &commit.parking, &mut transaction).await?;
             if done {
                 transaction.commit().await?
             } else {
@@ -142,7 +155,7 @@ impl<V: PostgresView> PostgresStore<V> {
         commit: &Commit<V>,
         on: impl Executor<'_, Database = Postgres>,
     ) -> Result<bool, sqlx::Error> {
-        let arguments = arguments(commit).map_err(sqlx::Error::Encode)?;
+        let arguments = arguments(self.number(), commit).map_err(sqlx::Error::Encode)?;
         let sql = AssertSqlSafe(Arc::clone(&self.statements.commit));
         let moved: i64 = sqlx::query_scalar_with(sql, arguments).fetch_one(on).await?;
         Ok(moved.cast_unsigned() == commit.moves.len() as u64)
@@ -152,7 +165,7 @@ impl<V: PostgresView> PostgresStore<V> {
         let mut transaction = self.pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
         let all = sqlx::query(AssertSqlSafe(Arc::clone(&self.statements.all))).fetch_all(&mut *transaction).await?;
         let checkpoints = self.read_checkpoints(&mut *transaction).await?;
-        let parked = parking::places::<V>(&mut *transaction).await?;
+        let parked = parking::places::<V>(self.number(), &mut *transaction).await?;
         transaction.rollback().await?;
         let rows = all.iter().map(V::read).collect::<Result<Vec<_>, _>>()?;
         Ok(Snapshot { rows: by_key(rows), checkpoints, parked })
@@ -194,6 +207,26 @@ impl<V: PostgresView> Store<V> for PostgresStore<V> {
     fn parking(&self) -> &dyn Parking {
         self
     }
+
+    fn generation(&self) -> u32 {
+        self.generation
+    }
+
+    fn numbered(&self, generation: u32) -> Self {
+        if generation == self.generation {
+            return self.clone();
+        }
+        let known = self.all.read().get(&generation).cloned();
+        let statements = known.unwrap_or_else(|| {
+            let new = Arc::new(Statements::new(&V::table(generation), V::COLUMNS));
+            Arc::clone(self.all.write().entry(generation).or_insert(new))
+        });
+        Self { generation, statements, ..self.clone() }
+    }
+
+    fn generations(&self) -> &dyn Generations {
+        self
+    }
 }
 
 /// Whether the server refuses a value: data exceptions and violated constraints, by their classes.
@@ -202,21 +235,17 @@ fn is_refusal(error: &sqlx::Error) -> bool {
     code.is_some_and(|code| code.starts_with("22") || code.starts_with("23"))
 }
 
-fn generation<V: View>() -> i32 {
-    V::GENERATION.cast_signed()
-}
-
 /// One array of `rows`' values of a column.
 pub fn column<'r, V, T>(rows: &'r [V], value: impl Fn(&'r V) -> T) -> Vec<T> {
     rows.iter().map(value).collect()
 }
 
-fn arguments<V: PostgresView>(commit: &Commit<V>) -> Result<PgArguments, BoxDynError> {
+fn arguments<V: PostgresView>(generation: i32, commit: &Commit<V>) -> Result<PgArguments, BoxDynError> {
     let moves = &commit.moves[..];
     let term = |step: &Move| step.to.terms.current;
     let mut to = PgArguments::default();
     to.add(V::NAME)?;
-    to.add(generation::<V>())?;
+    to.add(generation)?;
     to.add(column(moves, |step| step.partition.topic.name))?;
     to.add(column(moves, |step| step.partition.number.cast_signed()))?;
     to.add(column(moves, |step| step.expected.cast_signed()))?;

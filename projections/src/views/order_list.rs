@@ -12,11 +12,11 @@ use schemas::{Codec, CodecError, Topic, topics};
 use serde::Serialize;
 use sqlx::error::BoxDynError;
 use sqlx::postgres::{PgArguments, PgRow};
-use sqlx::{Arguments, Row};
+use sqlx::{Arguments, AssertSqlSafe, Row};
 use uuid::Uuid;
 
 use super::{OrderStatus, Page};
-use crate::store::StoreError;
+use crate::store::{Store, StoreError};
 use crate::stores::memory::MemoryView;
 use crate::stores::postgres::{PostgresStore, PostgresView, column};
 use crate::view::{Recorded, View, recorded};
@@ -174,7 +174,7 @@ impl OrderLists {
 
 /// A page is one walk along the index.
 const BY_CUSTOMER: &str = "
-SELECT id, customer_id, status, total_amount, currency, placed_at, version FROM order_list_g1
+SELECT id, customer_id, status, total_amount, currency, placed_at, version FROM {table}
 WHERE customer_id = $1 AND (placed_at, id) < ($2, $3)
 ORDER BY placed_at DESC, id DESC LIMIT $4";
 
@@ -185,7 +185,8 @@ async fn in_postgres(
     after: Option<OrderCursor>,
 ) -> Result<Vec<OrderSummary>, StoreError> {
     let after = after.unwrap_or(OrderCursor { placed_at: Timestamp(i64::MAX), id: Uuid::max() });
-    let query = sqlx::query(BY_CUSTOMER).bind(customer_id).bind(after.placed_at.0).bind(after.id);
+    let sql = BY_CUSTOMER.replace("{table}", &OrderSummary::table(store.generation()));
+    let query = sqlx::query(AssertSqlSafe(sql)).bind(customer_id).bind(after.placed_at.0).bind(after.id);
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     PostgresStore::found(query.bind(limit).fetch_all(store.pool()).await)
 }

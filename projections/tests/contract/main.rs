@@ -10,6 +10,7 @@ mod cuts;
 mod faults;
 mod finders;
 mod folding;
+mod generations;
 mod history;
 mod homes;
 mod log;
@@ -48,6 +49,7 @@ contract! {
     faults::a_log_that_does_not_answer_is_waited_for
     poison::poison_parks_its_key_alone_and_order_is_kept
     poison::parked_events_are_kept_and_each_is_applied_once
+    generations::a_replay_is_built_beside_the_live_view_and_takes_its_place
     finders::a_customers_orders_are_paged_newest_first
     finders::a_subjects_activities_are_paged_newest_first
     finders::rows_are_found_by_their_keys

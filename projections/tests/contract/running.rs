@@ -45,6 +45,7 @@ impl Running {
             codec: Arc::clone(&history.codec),
             progress: progress.clone(),
             batch_events,
+            rate: 0,
             shutdown: shutdown.clone(),
         };
         Self { progress, shutdown, tasks: views.each(&Start(context)).await }
@@ -60,7 +61,7 @@ impl Running {
     pub async fn reach(&self, view: &str, ends: &[(Partition, u64)]) {
         let last: Vec<_> = ends.iter().map(|(partition, end)| (*partition, end - 1)).collect();
         let reached = self.progress.wait_for(view, &last, Instant::now() + PATIENCE).await;
-        reached.unwrap_or_else(|not_yet| panic!("{not_yet}: {:?}", self.progress.states()));
+        reached.map(drop).unwrap_or_else(|not_yet| panic!("{not_yet}: {:?}", self.progress.states()));
     }
 
     /// Waits until the state of `view` is as wanted; answers it.

@@ -58,7 +58,7 @@ fn append_all(place: &Place) -> Result<(u64, u64)> {
     let log = KafkaLog::connect(place.stack.kafka()?, settings).context("connecting to Kafka")?;
     let (tell, told) = mpsc::channel();
     // Nobody listens any more once every report is there.
-    let sink = Arc::new(move |report: Report| drop(tell.send(report.outcome.is_ok())));
+    let sink = Arc::new(move |report: Report| tell.send(report.outcome.is_ok()).unwrap_or_default());
     let appender = log.appender(sink).context("making an appender")?;
     let partition = Partition { topic: &ORDER, number: 0 };
     let small = |name: &str, number| record(format!("{name}-{number}"), 100);

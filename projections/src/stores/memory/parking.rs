@@ -48,7 +48,7 @@ impl MemoryParking {
 
 impl<V: MemoryView> Parking for MemoryStore<V> {
     fn parked(&self) -> BoxFuture<'_, Result<Parked, StoreError>> {
-        ready(Ok(self.0.read().parking.parked())).boxed()
+        ready(Ok(self.content.read().parking.parked())).boxed()
     }
 
     fn events<'s>(
@@ -56,18 +56,18 @@ impl<V: MemoryView> Parking for MemoryStore<V> {
         of: Option<&'s ParkedKey>,
         limit: usize,
     ) -> BoxFuture<'s, Result<Vec<ParkedEvent>, StoreError>> {
-        let content = self.0.read();
+        let content = self.content.read();
         let events = content.parking.events.values();
         let wanted = events.filter(|event| of.is_none_or(|of| event.parked_key() == *of));
         ready(Ok(wanted.take(limit).cloned().collect())).boxed()
     }
 
     fn is_wanted(&self) -> BoxFuture<'_, Result<bool, StoreError>> {
-        ready(Ok(!self.0.read().parking.wanted.is_empty())).boxed()
+        ready(Ok(!self.content.read().parking.wanted.is_empty())).boxed()
     }
 
     fn wish(&self, wishes: Wishes) -> BoxFuture<'_, Result<(), StoreError>> {
-        let parking = &mut self.0.write().parking;
+        let parking = &mut self.content.write().parking;
         parking.resolutions.extend(wishes.resolve.into_iter().map(|resolution| (resolution.place, resolution)));
         let parked: BTreeSet<ParkedKey> = parking.events.values().map(ParkedEvent::parked_key).collect();
         parking.wanted.extend(wishes.retry.into_iter().filter(|key| parked.contains(key)));

@@ -11,25 +11,25 @@ use crate::stores::checkpoint_of;
 use crate::view::View;
 
 /// All checkpoints of a view and generation.
-pub(super) fn filter<V: View>() -> Document {
-    doc! { "view": V::NAME, "generation": i64::from(V::GENERATION) }
+pub(super) fn filter<V: View>(generation: u32) -> Document {
+    doc! { "view": V::NAME, "generation": i64::from(generation) }
 }
 
-fn id<V: View>(partition: Partition) -> String {
-    format!("{}/{partition}", V::table())
+fn id<V: View>(generation: u32, partition: Partition) -> String {
+    format!("{}/{partition}", V::table(generation))
 }
 
 /// An update that makes the checkpoint of `partition` at 0 if it is missing: so moving one is always an update of one
 /// document.
-pub(super) fn seed<V: View>(partition: Partition) -> Document {
-    let mut fields = filter::<V>();
+pub(super) fn seed<V: View>(generation: u32, partition: Partition) -> Document {
+    let mut fields = filter::<V>(generation);
     fields
         .extend(doc! { "topic": partition.topic.name, "partition": i64::from(partition.number), "next_offset": 0_i64 });
-    doc! { "q": { "_id": id::<V>(partition) }, "u": { "$setOnInsert": fields }, "upsert": true }
+    doc! { "q": { "_id": id::<V>(generation, partition) }, "u": { "$setOnInsert": fields }, "upsert": true }
 }
 
 /// An update that moves a checkpoint if it is where it is expected.
-pub(super) fn step<V: View>(&Move { partition, expected, to }: &Move) -> Document {
+pub(super) fn step<V: View>(generation: u32, &Move { partition, expected, to }: &Move) -> Document {
     let term = to.terms.current;
     let fields = doc! {
         "next_offset": to.next.cast_signed(),
@@ -39,7 +39,7 @@ pub(super) fn step<V: View>(&Move { partition, expected, to }: &Move) -> Documen
         "topic_id": hex(to.topic_id.as_u128()),
         "last_record": hex(to.last_record),
     };
-    doc! { "q": { "_id": id::<V>(partition), "next_offset": expected.cast_signed() }, "u": { "$set": fields } }
+    doc! { "q": { "_id": id::<V>(generation, partition), "next_offset": expected.cast_signed() }, "u": { "$set": fields } }
 }
 
 /// Those checkpoints that were ever moved.

@@ -16,7 +16,7 @@ use crate::store::{Source, StoreError};
 use crate::view::View;
 
 /// The collection of parked events.
-const PARKED: &str = "parked_events";
+pub(super) const PARKED: &str = "parked_events";
 /// The collection of what operators decided.
 const RESOLUTIONS: &str = "resolutions";
 
@@ -32,12 +32,12 @@ pub(crate) fn parking_collections() -> [Indexed; 2] {
     [by_place(PARKED, doc! { "view": 1, "generation": 1 }), by_place(RESOLUTIONS, doc! { "view": 1 })]
 }
 
-fn id<V: View>((partition, offset): &Place) -> String {
-    format!("{}/{partition}@{offset}", V::table())
+fn id<V: View>(generation: u32, (partition, offset): &Place) -> String {
+    format!("{}/{partition}@{offset}", V::table(generation))
 }
 
-fn with_key<V: View>(key: &KeyRow) -> Document {
-    let mut fields = checkpoints::filter::<V>();
+fn with_key<V: View>(generation: u32, key: &KeyRow) -> Document {
+    let mut fields = checkpoints::filter::<V>(generation);
     fields.extend(doc! {
         "topic": key.topic, "partition_number": key.partition_number.cast_signed(), "record_key": &key.record_key,
     });
@@ -47,11 +47,12 @@ fn with_key<V: View>(key: &KeyRow) -> Document {
 /// False when an event that is to wait no longer does not wait.
 pub(super) async fn write<V: View>(
     database: &Database,
+    generation: u32,
     changes: &Changes,
     session: &mut ClientSession,
 ) -> Result<bool, WriteError> {
     if !changes.done.is_empty() {
-        let ids: Vec<String> = changes.done.iter().map(id::<V>).collect();
+        let ids: Vec<String> = changes.done.iter().map(|place| id::<V>(generation, place)).collect();
         let events = database.collection::<Document>(PARKED);
         let deleted = events.delete_many(doc! { "_id": { "$in": ids } }).session(&mut *session).await?;
         if deleted.deleted_count != changes.done.len() as u64 {
@@ -61,33 +62,33 @@ pub(super) async fn write<V: View>(
     if !changes.park.is_empty() {
         let park = |event: &ParkedEvent| {
             let row = ParkedRow::from(event);
-            let mut fields = with_key::<V>(&row.key);
+            let mut fields = with_key::<V>(generation, &row.key);
             fields.extend(doc! { "record_offset": row.record_offset.cast_signed(), "content": row.content });
-            doc! { "q": { "_id": id::<V>(&event.place) }, "u": { "$set": fields }, "upsert": true }
+            doc! { "q": { "_id": id::<V>(generation, &event.place) }, "u": { "$set": fields }, "upsert": true }
         };
         let park = updates(PARKED, changes.park.iter().map(park).collect());
         reply(&database.run_command(park).session(&mut *session).await?)?;
     }
     if !changes.answered.is_empty() {
-        let answered = updates(PARKED, set_wanted::<V>(&changes.answered, false));
+        let answered = updates(PARKED, set_wanted::<V>(generation, &changes.answered, false));
         reply(&database.run_command(answered).session(&mut *session).await?)?;
     }
     Ok(true)
 }
 
-fn set_wanted<V: View>(keys: &[ParkedKey], wanted: bool) -> Vec<Document> {
-    let set =
-        |key| doc! { "q": with_key::<V>(&KeyRow::from(key)), "u": { "$set": { "wanted": wanted } }, "multi": true };
+fn set_wanted<V: View>(generation: u32, keys: &[ParkedKey], wanted: bool) -> Vec<Document> {
+    let set = |key| doc! { "q": with_key::<V>(generation, &KeyRow::from(key)), "u": { "$set": { "wanted": wanted } }, "multi": true };
     keys.iter().map(set).collect()
 }
 
 /// Where the parked events stand.
 pub(super) async fn places<V: View>(
     database: &Database,
+    generation: u32,
     session: &mut ClientSession,
 ) -> Result<BTreeSet<Place>, Source> {
     let events = database.collection::<Document>(PARKED);
-    let mut found = events.find(checkpoints::filter::<V>()).session(&mut *session).await?;
+    let mut found = events.find(checkpoints::filter::<V>(generation)).session(&mut *session).await?;
     let mut places = BTreeSet::new();
     while let Some(document) = found.next(&mut *session).await.transpose()? {
         places.insert(read_place(&document)?);
@@ -109,7 +110,7 @@ impl<V: MongoView> MongoStore<V> {
     async fn read_parked(&self) -> Result<Parked, Source> {
         let mut parked = Parked::default();
         let keys = [
-            doc! { "$match": checkpoints::filter::<V>() },
+            doc! { "$match": checkpoints::filter::<V>(self.generation) },
             doc! { "$group": {
                 "_id": { "topic": "$topic", "partition_number": "$partition_number", "record_key": "$record_key" },
                 "events": { "$sum": 1_i64 },
@@ -131,7 +132,10 @@ impl<V: MongoView> MongoStore<V> {
     }
 
     async fn read_events(&self, of: Option<&ParkedKey>, limit: usize) -> Result<Vec<ParkedEvent>, Source> {
-        let filter = of.map_or_else(checkpoints::filter::<V>, |key| with_key::<V>(&KeyRow::from(key)));
+        let filter = of.map_or_else(
+            || checkpoints::filter::<V>(self.generation),
+            |key| with_key::<V>(self.generation, &KeyRow::from(key)),
+        );
         let order = doc! { "topic": 1, "partition_number": 1, "record_offset": 1 };
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let mut found = self.database.collection::<Document>(PARKED).find(filter).sort(order).limit(limit).await?;
@@ -144,7 +148,7 @@ impl<V: MongoView> MongoStore<V> {
     }
 
     async fn read_wanted(&self) -> Result<bool, Source> {
-        let mut wanted = checkpoints::filter::<V>();
+        let mut wanted = checkpoints::filter::<V>(self.generation);
         wanted.insert("wanted", true);
         Ok(self.database.collection::<Document>(PARKED).find_one(wanted).await?.is_some())
     }
@@ -165,7 +169,7 @@ impl<V: MongoView> MongoStore<V> {
             reply(&self.database.run_command(updates(RESOLUTIONS, resolve)).session(&mut session).await?)?;
         }
         if !wishes.retry.is_empty() {
-            let retry = updates(PARKED, set_wanted::<V>(&wishes.retry, true));
+            let retry = updates(PARKED, set_wanted::<V>(self.generation, &wishes.retry, true));
             reply(&self.database.run_command(retry).session(&mut session).await?)?;
         }
         session.commit_transaction().await?;

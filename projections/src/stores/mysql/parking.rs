@@ -72,7 +72,11 @@ struct PlaceRow {
 }
 
 /// False when an event that is to wait no longer does not wait.
-pub(super) async fn write<V: View>(changes: &Changes, on: &mut MySqlConnection) -> Result<bool, sqlx::Error> {
+pub(super) async fn write<V: View>(
+    generation: u32,
+    changes: &Changes,
+    on: &mut MySqlConnection,
+) -> Result<bool, sqlx::Error> {
     if !changes.done.is_empty() {
         let row = |(partition, offset): &Place| PlaceRow {
             topic: partition.topic.name,
@@ -80,7 +84,7 @@ pub(super) async fn write<V: View>(changes: &Changes, on: &mut MySqlConnection) 
             record_offset: *offset,
         };
         let rows: Vec<PlaceRow> = changes.done.iter().map(row).collect();
-        let done = sqlx::query(DONE).bind(json(&rows)?).bind(V::NAME).bind(V::GENERATION);
+        let done = sqlx::query(DONE).bind(json(&rows)?).bind(V::NAME).bind(generation);
         if done.execute(&mut *on).await?.rows_affected() != changes.done.len() as u64 {
             return Ok(false);
         }
@@ -88,7 +92,7 @@ pub(super) async fn write<V: View>(changes: &Changes, on: &mut MySqlConnection) 
     for row in changes.park.iter().map(ParkedRow::from) {
         let park = sqlx::query(PARK)
             .bind(V::NAME)
-            .bind(V::GENERATION)
+            .bind(generation)
             .bind(row.key.topic)
             .bind(row.key.partition_number)
             .bind(row.key.record_key)
@@ -96,16 +100,21 @@ pub(super) async fn write<V: View>(changes: &Changes, on: &mut MySqlConnection) 
             .bind(row.content);
         park.execute(&mut *on).await?;
     }
-    set_wanted::<V>(&changes.answered, false, on).await?;
+    set_wanted::<V>(generation, &changes.answered, false, on).await?;
     Ok(true)
 }
 
-async fn set_wanted<V: View>(keys: &[ParkedKey], wanted: bool, on: &mut MySqlConnection) -> Result<(), sqlx::Error> {
+async fn set_wanted<V: View>(
+    generation: u32,
+    keys: &[ParkedKey],
+    wanted: bool,
+    on: &mut MySqlConnection,
+) -> Result<(), sqlx::Error> {
     for row in keys.iter().map(KeyRow::from) {
         let set = sqlx::query(SET_WANTED)
             .bind(wanted)
             .bind(V::NAME)
-            .bind(V::GENERATION)
+            .bind(generation)
             .bind(row.topic)
             .bind(row.partition_number)
             .bind(row.record_key);
@@ -115,8 +124,8 @@ async fn set_wanted<V: View>(keys: &[ParkedKey], wanted: bool, on: &mut MySqlCon
 }
 
 /// Where the parked events stand.
-pub(super) async fn places<V: View>(on: &mut MySqlConnection) -> Result<BTreeSet<Place>, sqlx::Error> {
-    let rows = sqlx::query(PLACES).bind(V::NAME).bind(V::GENERATION).fetch_all(on).await?;
+pub(super) async fn places<V: View>(generation: u32, on: &mut MySqlConnection) -> Result<BTreeSet<Place>, sqlx::Error> {
+    let rows = sqlx::query(PLACES).bind(V::NAME).bind(generation).fetch_all(on).await?;
     rows.iter().map(read_place).collect()
 }
 
@@ -135,7 +144,7 @@ fn odd(odd: OddRow) -> sqlx::Error {
 impl<V: MysqlView> MysqlStore<V> {
     async fn read_parked(&self) -> Result<Parked, sqlx::Error> {
         let mut parked = Parked::default();
-        for row in sqlx::query(KEYS).bind(V::NAME).bind(V::GENERATION).fetch_all(&self.pool).await? {
+        for row in sqlx::query(KEYS).bind(V::NAME).bind(self.generation).fetch_all(&self.pool).await? {
             let events = row.try_get::<i64, _>("events")?.cast_unsigned();
             parked.keys.insert(read_key(&row)?, Queue { events, wanted: row.try_get::<i64, _>("wanted")? != 0 });
         }
@@ -147,7 +156,7 @@ impl<V: MysqlView> MysqlStore<V> {
     }
 
     async fn read_events(&self, of: Option<&ParkedKey>, limit: usize) -> Result<Vec<ParkedEvent>, sqlx::Error> {
-        let events = sqlx::query(if of.is_some() { EVENTS_OF } else { EVENTS }).bind(V::NAME).bind(V::GENERATION);
+        let events = sqlx::query(if of.is_some() { EVENTS_OF } else { EVENTS }).bind(V::NAME).bind(self.generation);
         let events = match of.map(KeyRow::from) {
             Some(key) => events.bind(key.topic).bind(key.partition_number).bind(key.record_key),
             None => events,
@@ -170,7 +179,7 @@ impl<V: MysqlView> MysqlStore<V> {
                 .bind(row.content);
             resolve.execute(&mut *transaction).await?;
         }
-        set_wanted::<V>(&wishes.retry, true, &mut transaction).await?;
+        set_wanted::<V>(self.generation, &wishes.retry, true, &mut transaction).await?;
         transaction.commit().await
     }
 }
@@ -189,7 +198,7 @@ impl<V: MysqlView> Parking for MysqlStore<V> {
     }
 
     fn is_wanted(&self) -> BoxFuture<'_, Result<bool, StoreError>> {
-        let query = sqlx::query_scalar::<_, i64>(WANTED).bind(V::NAME).bind(V::GENERATION);
+        let query = sqlx::query_scalar::<_, i64>(WANTED).bind(V::NAME).bind(self.generation);
         query.fetch_one(&self.pool).map(|read| read.map(|some| some != 0).map_err(failed::<V>)).boxed()
     }
 

@@ -7,7 +7,7 @@ use futures::future::BoxFuture;
 use sqlx::postgres::PgRow;
 use sqlx::{Executor, PgConnection, Postgres, Row};
 
-use super::{PostgresStore, PostgresView, column, generation};
+use super::{PostgresStore, PostgresView, column};
 use crate::parking::{
     Changes, KeyRow, OddRow, Parked, ParkedEvent, ParkedKey, ParkedRow, Parking, Place, Queue, ResolutionRow, Wishes,
     place,
@@ -58,11 +58,15 @@ SELECT $1, r.* FROM UNNEST($2::text[], $3::int[], $4::bigint[], $5::text[]) AS r
 ON CONFLICT (view_name, topic, partition_number, record_offset) DO UPDATE SET content = excluded.content";
 
 /// False when an event that is to wait no longer does not wait.
-pub(super) async fn write<V: View>(changes: &Changes, on: &mut PgConnection) -> Result<bool, sqlx::Error> {
+pub(super) async fn write<V: View>(
+    generation: i32,
+    changes: &Changes,
+    on: &mut PgConnection,
+) -> Result<bool, sqlx::Error> {
     if !changes.done.is_empty() {
         let done = sqlx::query(DONE)
             .bind(V::NAME)
-            .bind(generation::<V>())
+            .bind(generation)
             .bind(column(&changes.done, |(partition, _)| partition.topic.name))
             .bind(column(&changes.done, |(partition, _)| partition.number.cast_signed()))
             .bind(column(&changes.done, |(_, offset)| offset.cast_signed()));
@@ -74,7 +78,7 @@ pub(super) async fn write<V: View>(changes: &Changes, on: &mut PgConnection) -> 
         let rows: Vec<ParkedRow> = changes.park.iter().map(ParkedRow::from).collect();
         let park = sqlx::query(PARK)
             .bind(V::NAME)
-            .bind(generation::<V>())
+            .bind(generation)
             .bind(column(&rows, |row| row.key.topic))
             .bind(column(&rows, |row| row.key.partition_number.cast_signed()))
             .bind(column(&rows, |row| row.key.record_key.as_str()))
@@ -82,18 +86,23 @@ pub(super) async fn write<V: View>(changes: &Changes, on: &mut PgConnection) -> 
             .bind(column(&rows, |row| row.content.as_str()));
         park.execute(&mut *on).await?;
     }
-    set_wanted::<V>(&changes.answered, false, on).await?;
+    set_wanted::<V>(generation, &changes.answered, false, on).await?;
     Ok(true)
 }
 
-async fn set_wanted<V: View>(keys: &[ParkedKey], wanted: bool, on: &mut PgConnection) -> Result<(), sqlx::Error> {
+async fn set_wanted<V: View>(
+    generation: i32,
+    keys: &[ParkedKey],
+    wanted: bool,
+    on: &mut PgConnection,
+) -> Result<(), sqlx::Error> {
     if keys.is_empty() {
         return Ok(());
     }
     let rows: Vec<KeyRow> = keys.iter().map(KeyRow::from).collect();
     let set = sqlx::query(SET_WANTED)
         .bind(V::NAME)
-        .bind(generation::<V>())
+        .bind(generation)
         .bind(column(&rows, |row| row.topic))
         .bind(column(&rows, |row| row.partition_number.cast_signed()))
         .bind(column(&rows, |row| row.record_key.as_str()))
@@ -103,9 +112,10 @@ async fn set_wanted<V: View>(keys: &[ParkedKey], wanted: bool, on: &mut PgConnec
 
 /// Where the parked events stand.
 pub(super) async fn places<V: View>(
+    generation: i32,
     on: impl Executor<'_, Database = Postgres>,
 ) -> Result<BTreeSet<Place>, sqlx::Error> {
-    let rows = sqlx::query(PLACES).bind(V::NAME).bind(generation::<V>()).fetch_all(on).await?;
+    let rows = sqlx::query(PLACES).bind(V::NAME).bind(generation).fetch_all(on).await?;
     rows.iter().map(read_place).collect()
 }
 
@@ -124,7 +134,7 @@ fn odd(odd: OddRow) -> sqlx::Error {
 impl<V: PostgresView> PostgresStore<V> {
     async fn read_parked(&self) -> Result<Parked, sqlx::Error> {
         let mut parked = Parked::default();
-        for row in sqlx::query(KEYS).bind(V::NAME).bind(generation::<V>()).fetch_all(&self.pool).await? {
+        for row in sqlx::query(KEYS).bind(V::NAME).bind(self.number()).fetch_all(&self.pool).await? {
             let events = row.try_get::<i64, _>("events")?.cast_unsigned();
             parked.keys.insert(read_key(&row)?, Queue { events, wanted: row.try_get("wanted")? });
         }
@@ -139,7 +149,7 @@ impl<V: PostgresView> PostgresStore<V> {
         let key = of.map(KeyRow::from);
         let rows = sqlx::query(EVENTS)
             .bind(V::NAME)
-            .bind(generation::<V>())
+            .bind(self.number())
             .bind(key.as_ref().map(|key| key.topic))
             .bind(key.as_ref().map(|key| key.partition_number.cast_signed()))
             .bind(key.as_ref().map(|key| key.record_key.as_str()))
@@ -160,7 +170,7 @@ impl<V: PostgresView> PostgresStore<V> {
             .bind(column(&rows, |row| row.record_offset.cast_signed()))
             .bind(column(&rows, |row| row.content.as_str()));
         resolve.execute(&mut *transaction).await?;
-        set_wanted::<V>(&wishes.retry, true, &mut transaction).await?;
+        set_wanted::<V>(self.number(), &wishes.retry, true, &mut transaction).await?;
         sqlx::query("SET LOCAL synchronous_commit = on").execute(&mut *transaction).await?;
         transaction.commit().await
     }
@@ -180,7 +190,7 @@ impl<V: PostgresView> Parking for PostgresStore<V> {
     }
 
     fn is_wanted(&self) -> BoxFuture<'_, Result<bool, StoreError>> {
-        let query = sqlx::query_scalar(WANTED).bind(V::NAME).bind(generation::<V>());
+        let query = sqlx::query_scalar(WANTED).bind(V::NAME).bind(self.number());
         query.fetch_one(&self.pool).map(|read| read.map_err(failed::<V>)).boxed()
     }
 

@@ -90,6 +90,7 @@ async fn replay<V: View, S: Store<V>>(args: &OneArgs, topic: &'static Topic, sto
         codec: Arc::new(Codec::local()),
         progress: Progress::default(),
         batch_events: BATCH_EVENTS,
+        rate: 0,
         shutdown: CancellationToken::new(),
     };
     let bar = ProgressBar::new(ends.iter().map(|(_, end)| end).sum());

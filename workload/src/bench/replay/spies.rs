@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use hdrhistogram::Histogram;
 use projections::StoreError;
+use projections::generations::Generations;
 use projections::parking::Parking;
 use projections::store::{Checkpoints, Commit, Kind, Snapshot, Store};
 use projections::stores::memory::{MemoryStore, MemoryView};
@@ -72,6 +73,18 @@ impl<V: View, S: Store<V>> Store<V> for Timed<S> {
     fn parking(&self) -> &dyn Parking {
         Store::<V>::parking(&self.store)
     }
+
+    fn generation(&self) -> u32 {
+        Store::<V>::generation(&self.store)
+    }
+
+    fn numbered(&self, generation: u32) -> Self {
+        Self { store: Store::<V>::numbered(&self.store, generation), clock: self.clock.clone() }
+    }
+
+    fn generations(&self) -> &dyn Generations {
+        Store::<V>::generations(&self.store)
+    }
 }
 
 /// A store in memory that keeps the batches that it got.
@@ -128,5 +141,17 @@ impl<V: MemoryView> Store<V> for Recorded<V> {
 
     fn parking(&self) -> &dyn Parking {
         Store::<V>::parking(&self.store)
+    }
+
+    fn generation(&self) -> u32 {
+        Store::<V>::generation(&self.store)
+    }
+
+    fn numbered(&self, generation: u32) -> Self {
+        Self { store: Store::<V>::numbered(&self.store, generation), batches: Arc::clone(&self.batches) }
+    }
+
+    fn generations(&self) -> &dyn Generations {
+        Store::<V>::generations(&self.store)
     }
 }
