@@ -2,24 +2,24 @@
 
 use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 
-/// Offset of the next record to fold. Labels `view`, `topic`, `partition`.
+/// Offset of the next record to fold. Labels `view`, `generation`, `topic`, `partition`.
 pub const NEXT_OFFSET: &str = "lonja_projection_next_offset";
-/// Events that were folded and written. Label `view`.
+/// Events that were folded and written. Labels `view`, `generation`.
 pub const EVENTS: &str = "lonja_projection_events_total";
-/// Load, fold and write of one batch. Label `view`.
+/// Load, fold and write of one batch. Labels `view`, `generation`.
 pub const BATCH_SECONDS: &str = "lonja_projection_batch_seconds";
-/// From the append of a batch's oldest event until it was visible. Label `view`.
+/// From the append of a batch's oldest event until it was visible. Labels `view`, `generation`.
 pub const EVENT_AGE_SECONDS: &str = "lonja_projection_event_age_seconds";
 /// Records between the view and the log's end. Label `view`.
 pub const LAG_EVENTS: &str = "lonja_projection_lag_events";
-/// 1 when the view has stopped and needs help. Label `view`.
+/// 1 when the view has stopped and needs help. Labels `view`, `generation`.
 pub const STOPPED: &str = "lonja_projection_stopped";
-/// Attempts to read or write a store that failed. Label `view`.
+/// Attempts to read or write a store that failed. Labels `view`, `generation`.
 pub const STORE_ERRORS: &str = "lonja_projection_store_errors_total";
 
-/// Aggregates whose events are parked. Label `view`.
+/// Aggregates whose events are parked. Labels `view`, `generation`.
 pub const PARKED_KEYS: &str = "lonja_projection_parked_keys";
-/// Events that are parked. Label `view`.
+/// Events that are parked. Labels `view`, `generation`.
 pub const PARKED_EVENTS: &str = "lonja_projection_parked_events";
 
 /// Tells the recorder units and help.

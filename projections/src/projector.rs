@@ -74,11 +74,16 @@ pub struct Projector<V: View, S: Store<V>> {
     context: Context,
     store: S,
     course: Course,
+    /// Of its metrics.
+    labels: Labels,
     chance: Chance,
     /// The log is read in a task, not on a thread.
     in_a_task: bool,
     view: std::marker::PhantomData<fn() -> V>,
 }
+
+/// View and generation.
+type Labels = [(&'static str, String); 2];
 
 /// Why a round ended.
 enum End {
@@ -96,7 +101,9 @@ impl<V: View, S: Store<V>> Projector<V, S> {
     /// A projector of `V` into `store`.
     pub fn new(context: Context, store: S) -> Self {
         let course = context.progress.register(V::NAME, store.generation(), &V::partitions());
-        Self { context, store, course, chance: backoff::system(), in_a_task: false, view: std::marker::PhantomData }
+        let labels = [("view", V::NAME.to_owned()), ("generation", store.generation().to_string())];
+        let view = std::marker::PhantomData;
+        Self { context, store, course, labels, chance: backoff::system(), in_a_task: false, view }
     }
 
     pub(crate) fn course(&self) -> Course {
@@ -111,17 +118,17 @@ impl<V: View, S: Store<V>> Projector<V, S> {
 
     /// Runs it as a task. A panic in it is a stop that says so.
     pub fn spawn(self) -> JoinHandle<()> {
-        let course = self.course.clone();
+        let (course, labels) = (self.course.clone(), self.labels.clone());
         tokio::spawn(async move {
             if let Err(error) = tokio::spawn(self.run()).await {
-                stop(&course, V::NAME, format!("the projector failed: {error}"));
+                stop(&course, &labels, format!("the projector failed: {error}"));
             }
         })
     }
 
     /// Runs until it is told to shut down, or cannot go on without help.
     pub async fn run(self) {
-        ::metrics::gauge!(STOPPED, "view" => V::NAME).set(0.0);
+        ::metrics::gauge!(STOPPED, &self.labels).set(0.0);
         let mut backoff = Backoff::new(&self.chance);
         let mut care = Care::new(self.context.batch_events);
         loop {
@@ -136,7 +143,7 @@ impl<V: View, S: Store<V>> Projector<V, S> {
                     tracing::info!(view = V::NAME, "another projector moved the checkpoints; starting over from them");
                     self.pause(&mut backoff).await;
                 }
-                End::Stop(reason) => return stop(&self.course, V::NAME, reason),
+                End::Stop(reason) => return stop(&self.course, &self.labels, reason),
             }
         }
     }
@@ -203,10 +210,8 @@ impl<V: View, S: Store<V>> Projector<V, S> {
                 biased;
                 () = self.context.shutdown.cancelled() => return End::Shutdown,
                 _ = look.tick(), if !parked.keys.is_empty() => {
-                    match self.store.parking().is_wanted().await {
-                        Ok(false) => {}
-                        Ok(true) => return End::Again,
-                        Err(error) => self.trouble(chain(&error)),
+                    if self.is_wanted().await {
+                        return End::Again;
                     }
                     continue;
                 }
@@ -235,6 +240,16 @@ impl<V: View, S: Store<V>> Projector<V, S> {
         }
     }
 
+    /// Whether operators want anything tried again. A store that does not say is asked again in a moment.
+    async fn is_wanted(&self) -> bool {
+        match timeout(Duration::from_secs(STORE_SECONDS), self.store.parking().is_wanted()).await {
+            Ok(Ok(wanted)) => return wanted,
+            Ok(Err(error)) => tracing::warn!(view = V::NAME, error = chain(&error), "are parked events wanted?"),
+            Err(_) => tracing::warn!(view = V::NAME, "the store does not say whether parked events are wanted"),
+        }
+        false
+    }
+
     /// Makes the batch visible.
     async fn apply(&self, batch: &Batch<V>) -> Result<(), End> {
         let spans: Vec<_> = batch.traces.iter().map(|parent| trace::span(V::NAME, parent)).collect();
@@ -243,7 +258,7 @@ impl<V: View, S: Store<V>> Projector<V, S> {
         drop(spans);
         let positions = batch.moves.iter().map(|step| (step.partition, step.to.next));
         self.course.publish(positions);
-        measure(batch, started.elapsed());
+        measure(batch, started.elapsed(), &self.labels);
         Ok(())
     }
 
@@ -275,7 +290,7 @@ impl<V: View, S: Store<V>> Projector<V, S> {
                 Err(Failed::Unfit(cause)) => return Err(End::Unfit(cause)),
                 Err(Failed::Store(StoreError::CheckpointMoved { .. })) => return Err(End::Moved),
                 Err(Failed::Store(error)) => {
-                    ::metrics::counter!(STORE_ERRORS, "view" => V::NAME).increment(1);
+                    ::metrics::counter!(STORE_ERRORS, &self.labels).increment(1);
                     self.trouble(chain(&error));
                 }
             }
@@ -290,8 +305,8 @@ impl<V: View, S: Store<V>> Projector<V, S> {
     /// Says whose events are parked.
     fn show(&self, parked: &Parked) {
         let events: u64 = parked.keys.values().map(|queue| queue.events).sum();
-        ::metrics::gauge!(PARKED_KEYS, "view" => V::NAME).set(parked.keys.len() as f64);
-        ::metrics::gauge!(PARKED_EVENTS, "view" => V::NAME).set(events as f64);
+        ::metrics::gauge!(PARKED_KEYS, &self.labels).set(parked.keys.len() as f64);
+        ::metrics::gauge!(PARKED_EVENTS, &self.labels).set(events as f64);
         self.course.set_parked(parked.keys.keys().cloned().collect());
     }
 
@@ -321,24 +336,26 @@ fn panicked(detail: String) -> Failed {
     Failed::Unfit(Cause::FoldPanicked { detail })
 }
 
-fn stop(course: &Course, view: &'static str, reason: String) {
-    tracing::error!(view, reason, "the view has stopped and needs help");
-    ::metrics::gauge!(STOPPED, "view" => view).set(1.0);
+fn stop(course: &Course, labels: &Labels, reason: String) {
+    let [(_, view), (_, generation)] = labels;
+    tracing::error!(view, generation, reason, "the view has stopped and needs help");
+    ::metrics::gauge!(STOPPED, labels).set(1.0);
     course.set_state(ViewState::Stopped { reason });
 }
 
-fn measure<V: View>(batch: &Batch<V>, took: Duration) {
-    ::metrics::counter!(EVENTS, "view" => V::NAME).increment(batch.events.len() as u64);
-    ::metrics::histogram!(BATCH_SECONDS, "view" => V::NAME).record(took);
+fn measure<V: View>(batch: &Batch<V>, took: Duration, labels: &Labels) {
+    ::metrics::counter!(EVENTS, labels).increment(batch.events.len() as u64);
+    ::metrics::histogram!(BATCH_SECONDS, labels).record(took);
     for step in &batch.moves {
-        let partition = step.partition.number.to_string();
-        ::metrics::gauge!(NEXT_OFFSET, "view" => V::NAME, "topic" => step.partition.topic.name, "partition" => partition)
-            .set(step.to.next as f64);
+        let ([view, generation], partition) = (labels.clone(), step.partition);
+        let place = [("topic", partition.topic.name.to_owned()), ("partition", partition.number.to_string())];
+        let [topic, number] = place;
+        ::metrics::gauge!(NEXT_OFFSET, &[view, generation, topic, number]).set(step.to.next as f64);
     }
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     if let Some(appended) = batch.oldest.and_then(|oldest| u64::try_from(oldest.0).ok()) {
         let age = now.saturating_sub(Duration::from_millis(appended));
-        ::metrics::histogram!(EVENT_AGE_SECONDS, "view" => V::NAME).record(age);
+        ::metrics::histogram!(EVENT_AGE_SECONDS, labels).record(age);
     }
 }
 

@@ -18,6 +18,7 @@ mod network;
 mod owner;
 mod proxy;
 mod records;
+mod replay;
 mod requests;
 mod views;
 
@@ -115,6 +116,7 @@ pub fn rows() -> Vec<Row> {
     rows.extend(network::rows());
     rows.extend(proxy::rows());
     rows.extend(records::rows());
+    rows.extend(replay::rows());
     rows.extend(requests::rows());
     rows
 }

@@ -14,10 +14,11 @@ use sqlx::{MySqlPool, PgPool};
 use crate::stack::Stack;
 use crate::tables::{ACTIVITY_FEED, ORDER_DETAIL, ORDER_LIST, STOCK_LEVEL, Table, Tables, VIEWS};
 
-/// Generation of every view that is looked at.
-const GENERATION: i32 = 1;
-/// Of the one in MongoDB.
-const ACTIVITY_GENERATION: i32 = 2;
+/// The generation of a view that readers see, unless its store has a pointer to another.
+fn first(view: &str) -> i32 {
+    if view == ACTIVITY_FEED { 2 } else { 1 }
+}
+
 /// Database where the address of MongoDB names none.
 const MONGO_DATABASE: &str = "lonja";
 
@@ -60,35 +61,51 @@ impl Stores {
         ]))
     }
 
-    /// Every checkpoint of every view.
+    /// Every checkpoint of the generation of every view that readers see.
     ///
     /// # Errors
     /// When a store does not answer.
     pub async fn positions(&self) -> Result<Positions> {
-        let sql = "SELECT view_name, topic, partition_number, next_offset FROM checkpoints WHERE generation = ";
-        let mut rows: Vec<(String, String, i32, i64)> = sqlx::query_as(sqlx::AssertSqlSafe(format!("{sql} $1")))
-            .bind(GENERATION)
-            .fetch_all(&self.postgres)
-            .await
-            .context("reading the checkpoints in PostgreSQL")?;
-        let in_mysql: Vec<(String, String, i32, i64)> = sqlx::query_as(sqlx::AssertSqlSafe(format!("{sql} ?")))
-            .bind(GENERATION)
-            .fetch_all(&self.mysql)
-            .await
-            .context("reading the checkpoints in MySQL")?;
+        let sql = "SELECT view_name, generation, topic, partition_number, next_offset FROM checkpoints";
+        let mut rows: Vec<(String, i32, String, i32, i64)> =
+            sqlx::query_as(sql).fetch_all(&self.postgres).await.context("reading the checkpoints in PostgreSQL")?;
+        let in_mysql: Vec<(String, i32, String, i32, i64)> =
+            sqlx::query_as(sql).fetch_all(&self.mysql).await.context("reading the checkpoints in MySQL")?;
         rows.extend(in_mysql);
-        let filter = doc! { "generation": i64::from(ACTIVITY_GENERATION) };
-        let found = self.mongo.collection::<Document>("checkpoints").find(filter).await;
+        let found = self.mongo.collection::<Document>("checkpoints").find(doc! {}).await;
         let mut found = found.context("reading the checkpoints in MongoDB")?;
         while let Some(document) = found.try_next().await.context("reading the checkpoints in MongoDB")? {
-            let partition = i32::try_from(document.get_i64("partition")?).context("a partition's number")?;
+            let number = |field| i32::try_from(document.get_i64(field)?).context("a number");
             let (view, topic) = (document.get_str("view")?.to_owned(), document.get_str("topic")?.to_owned());
-            rows.push((view, topic, partition, document.get_i64("next_offset")?));
+            rows.push((view, number("generation")?, topic, number("partition")?, document.get_i64("next_offset")?));
         }
-        let position = |(view, topic, partition, next)| {
+        let live = self.live().await?;
+        let seen = |(view, generation, ..): &(String, i32, String, i32, i64)| {
+            *generation == live.get(view).copied().unwrap_or_else(|| first(view))
+        };
+        let position = |(view, _, topic, partition, next)| {
             Ok(((view, topic, u32::try_from(partition)?), u64::try_from(next).context("a position below 0")?))
         };
-        rows.into_iter().map(position).collect()
+        rows.into_iter().filter(seen).map(position).collect()
+    }
+
+    /// Where the pointers of the stores lead.
+    async fn live(&self) -> Result<BTreeMap<String, i32>> {
+        let sql = "SELECT view_name, generation FROM live_generations";
+        let mut live: Vec<(String, i32)> = sqlx::query_as(sql).fetch_all(&self.postgres).await?;
+        let in_mysql: Vec<(String, i32)> = sqlx::query_as(sql).fetch_all(&self.mysql).await?;
+        live.extend(in_mysql);
+        let mut found = self.mongo.collection::<Document>("live_generations").find(doc! {}).await?;
+        while let Some(document) = found.try_next().await? {
+            live.push((document.get_str("_id")?.to_owned(), i32::try_from(document.get_i64("generation")?)?));
+        }
+        Ok(live.into_iter().collect())
+    }
+
+    /// What the table or collection of `view` is called that readers see.
+    async fn table(&self, view: &str) -> Result<String> {
+        let live = self.live().await.context("reading which generations are live")?;
+        Ok(format!("{view}_g{}", live.get(view).copied().unwrap_or_else(|| first(view))))
     }
 
     /// Waits until every view has folded every partition up to `ends` (by topic and partition).
@@ -110,7 +127,7 @@ impl Stores {
     }
 
     async fn in_postgres(&self, view: &str) -> Result<Table> {
-        let sql = format!("SELECT id::text, to_jsonb(t) FROM {view}_g{GENERATION} AS t");
+        let sql = format!("SELECT id::text, to_jsonb(t) FROM {} AS t", self.table(view).await?);
         let rows: Vec<(String, Value)> = sqlx::query_as(sqlx::AssertSqlSafe(sql)).fetch_all(&self.postgres).await?;
         Ok(rows.into_iter().collect())
     }
@@ -118,14 +135,15 @@ impl Stores {
     async fn stock_levels(&self) -> Result<Table> {
         let sql = format!(
             "SELECT sku, CAST(JSON_OBJECT('sku', sku, 'on_hand', on_hand, 'reserved', reserved, 'available', available, \
-             'version', version) AS CHAR) FROM {STOCK_LEVEL}_g{GENERATION}"
+             'version', version) AS CHAR) FROM {}",
+            self.table(STOCK_LEVEL).await?
         );
         let rows: Vec<(String, String)> = sqlx::query_as(sqlx::AssertSqlSafe(sql)).fetch_all(&self.mysql).await?;
         rows.into_iter().map(|(sku, row)| Ok((sku, serde_json::from_str(&row)?))).collect()
     }
 
     async fn activities(&self) -> Result<Table> {
-        let collection = self.mongo.collection::<Document>(&format!("{ACTIVITY_FEED}_g{ACTIVITY_GENERATION}"));
+        let collection = self.mongo.collection::<Document>(&self.table(ACTIVITY_FEED).await?);
         let mut found = collection.find(doc! {}).await?;
         let mut table = Table::new();
         while let Some(mut document) = found.try_next().await? {

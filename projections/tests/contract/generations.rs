@@ -73,9 +73,9 @@ fn new<V: View>() -> u32 {
 }
 
 impl Step<'_> {
-    async fn until(&self, what: &str, view: &str, mut is_so: impl AsyncFnMut() -> bool) {
+    async fn until(&self, what: &str, view: &str, is_so: impl Fn() -> bool + Send + Sync) {
         let deadline = Instant::now() + PATIENCE;
-        while !is_so().await {
+        while !is_so() {
             let states = self.running.progress.generations();
             assert!(Instant::now() < deadline, "{what} of {view} did not come to be: {states:?}");
             sleep(Duration::from_millis(10)).await;
@@ -86,7 +86,7 @@ impl Step<'_> {
     async fn reach_end<V: View>(&self, generation: u32) {
         let ends = self.history.log.ends().into_iter().filter(|(partition, _)| V::TOPICS.contains(&partition.topic));
         let ends: Vec<_> = ends.collect();
-        let at_end = async || {
+        let at_end = || {
             let reflects = self.running.progress.generation_reflects(V::NAME, generation);
             let reflects: BTreeMap<Partition, u64> = reflects.into_iter().collect();
             ends.iter().all(|(partition, end)| reflects.get(partition) == Some(end))
@@ -140,8 +140,7 @@ impl Step<'_> {
 
     async fn pause<V: View, S: Store<V>>(&self, store: &S) {
         self.note(store, new::<V>(), |notes| notes.paused_at = Some(5)).await;
-        let gone =
-            async || !self.running.progress.generations().iter().any(|(v, n, _)| (*v, *n) == (V::NAME, new::<V>()));
+        let gone = || !self.running.progress.generations().iter().any(|(v, n, _)| (*v, *n) == (V::NAME, new::<V>()));
         self.until("the pause", V::NAME, gone).await;
     }
 
@@ -158,7 +157,7 @@ impl Step<'_> {
     }
 
     async fn until_live<V: View>(&self, number: u32) {
-        self.until("the switch", V::NAME, async || self.running.progress.live(V::NAME) == Some(number)).await;
+        self.until("the switch", V::NAME, || self.running.progress.live(V::NAME) == Some(number)).await;
     }
 
     async fn roll_back<V: View, S: Store<V>>(&self, store: &S) {
@@ -171,8 +170,7 @@ impl Step<'_> {
 
     async fn retire<V: View, S: Store<V>>(&self, store: &S) {
         self.note(store, V::GENERATION, |notes| notes.retired = true).await;
-        let gone =
-            async || !self.running.progress.generations().iter().any(|(v, n, _)| (*v, *n) == (V::NAME, V::GENERATION));
+        let gone = || !self.running.progress.generations().iter().any(|(v, n, _)| (*v, *n) == (V::NAME, V::GENERATION));
         self.until("the end", V::NAME, gone).await;
         store.generations().clear(V::GENERATION).await.unwrap();
         let left = store.numbered(V::GENERATION).snapshot().await.unwrap();

@@ -33,7 +33,8 @@ const LARGE: usize = 900_000;
 
 pub fn rows() -> Vec<Row> {
     vec![
-        Row::new("F21", "an event that counts and that nobody can read; then operators discard it", 5.0, poison),
+        Row::new("F21", "an event that counts and that nobody can read; then operators discard it", 5.0, poison)
+            .quick(),
         Row::new("F23", "odd records of a foreign producer in each partition", 2.0, |tools| {
             Trial { strike: &odd, after: &all_void, ..Trial::default() }.run(tools)
         })

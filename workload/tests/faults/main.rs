@@ -44,6 +44,8 @@ macro_rules! rows {
 rows! {
     without_a_fault_nothing_is_found "control";
     without_deduplication_the_verifier_finds_it "no-dedup";
+    nothing_lands_behind_a_refused_append "gapless";
+    what_lands_behind_a_refused_append_is_found "no-gapless";
     the_process_dies_before_the_response "F01";
     the_owner_dies_before_the_append "F02-before-append";
     the_owner_dies_after_the_append_before_the_answer "F02-after-append";
@@ -54,6 +56,8 @@ rows! {
     mysql_is_killed "F16-mysql";
     mongodb_is_killed "F16-mongodb";
     the_broker_is_killed "F06-one";
+    an_event_that_nobody_can_read_is_parked "F21";
     a_foreign_producer_writes_odd_records "F23";
+    a_process_is_killed_amid_replays "F30-process";
     one_key_is_sent_many_times_at_once "F24";
 }

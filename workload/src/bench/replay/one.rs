@@ -10,6 +10,7 @@ use eventlog::{EventLog, Partition};
 use indicatif::{ProgressBar, ProgressStyle};
 use projections::projector::{BATCH_EVENTS, Context as Projection, Projector};
 use projections::store::Store;
+use projections::stores::ServerStore;
 use projections::stores::memory::{MemoryStore, MemoryView};
 use projections::stores::mongo::MongoStore;
 use projections::stores::mysql::MysqlStore;
@@ -59,10 +60,9 @@ async fn measure(args: &OneArgs) -> Result<Told> {
     let config = StoresConfig { postgres: args.postgres.clone(), mysql: args.mysql.clone(), mongo: args.mongo.clone() };
     let stores = Stores::new(&config).await?;
     layout::apply(&stores).await.context("making tables")?;
-    let postgres =
-        || anyhow::Ok(PostgresStore::<OrderDetail>::new(stores.postgres.clone().context("--postgres is needed")?));
-    let mysql = || anyhow::Ok(MysqlStore::<StockLevel>::new(stores.mysql.clone().context("--mysql is needed")?));
-    let mongo = || anyhow::Ok(MongoStore::<Activity>::new(stores.mongo.clone().context("--mongo is needed")?));
+    let postgres = || PostgresStore::<OrderDetail>::among(&stores).context("--postgres is needed");
+    let mysql = || MysqlStore::<StockLevel>::among(&stores).context("--mysql is needed");
+    let mongo = || MongoStore::<Activity>::among(&stores).context("--mongo is needed");
     let (orders, stock) = (&ORDER, &STOCK);
     let (seconds, clock) = match args.subject {
         Subject::Memory => replay::<OrderDetail, _>(args, orders, MemoryStore::default()).await,
