@@ -4,6 +4,7 @@ pub mod audit;
 pub mod cli;
 pub mod config_check;
 pub mod failure;
+pub mod log_verbs;
 pub mod operator;
 pub mod owners;
 pub mod roles;

@@ -12,6 +12,7 @@ use domain::order::Order;
 use domain::stock::StockItem;
 use eventlog::{EventLog, LogError, Partition};
 use gateway::{Floor, GatewayState, Operations};
+use operators::log::Surveys;
 use operators::{Audit, Operators};
 use projections::{Folds, Progress, Projections, ViewState, Views};
 use runtime::config::{CommandsConfig, NodeConfig, StoresConfig};
@@ -202,6 +203,7 @@ fn operators(base: &Base, projections: &Projections) -> Operators {
         codec: Arc::clone(&base.codec),
         views: Views::clone(&projections.views),
         progress: projections.progress.clone(),
+        surveys: Surveys::default(),
         audit: Audit::new(Arc::clone(&base.log)),
     }
 }

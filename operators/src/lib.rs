@@ -5,6 +5,7 @@
 //! [`audit`] before it takes effect. The listener is for operators alone: whoever reaches it can do anything.
 
 pub mod audit;
+pub mod log;
 pub mod problem;
 pub mod routes;
 
@@ -33,6 +34,8 @@ pub struct Operators {
     pub views: Views,
     /// How far they have come.
     pub progress: Progress,
+    /// What is known of the log.
+    pub surveys: log::Surveys,
     /// Who did what.
     pub audit: Audit,
 }

@@ -34,10 +34,13 @@ kinds! {
     OPERATOR_MISSING 400 "operator_missing" "The header Lonja-Operator is required"
     OPERATOR_INVALID 400 "operator_invalid" "The header Lonja-Operator is not a name"
     ROUTE_NOT_FOUND 404 "route_not_found" "There is nothing at this path"
+    TOPIC_NOT_FOUND 404 "topic_not_found" "There is no such topic"
+    OFFSET_OUT_OF_RANGE 404 "offset_out_of_range" "The log has no such offset"
     METHOD_NOT_ALLOWED 405 "method_not_allowed" "The path does not know this method"
     INTERNAL_ERROR 500 "internal_error" "Something is wrong on our side"
     AUDIT_UNAVAILABLE 503 "audit_unavailable" "It could not be recorded who does this; nothing was done"
     LOG_UNAVAILABLE 503 "log_unavailable" "The log cannot be read at the moment"
+    STILL_READING 503 "still_reading" "The log is being read up to there; ask again"
 }
 
 /// An error on its way to a caller.

@@ -5,12 +5,14 @@ use axum::routing::get;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::server::Shared;
-use crate::{audit, problem};
+use crate::{audit, log, problem};
 
 /// All routes.
 pub fn routes(operators: Shared) -> Router {
     Router::new()
         .route("/v1/audit", get(audit::page::list))
+        .route("/v1/log/{topic}", get(log::page::list))
+        .route("/v1/log/{topic}/stats", get(log::stats::stats))
         .fallback(problem::route_not_found)
         .method_not_allowed_fallback(problem::method_not_allowed)
         .layer(CatchPanicLayer::custom(problem::panicked))

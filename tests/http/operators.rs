@@ -4,10 +4,11 @@ use reqwest::Method;
 use serde_json::json;
 
 use crate::on_both_logs;
-use crate::shop::TestShop;
+use crate::shop::{TestShop, name};
 
 on_both_logs! {
     the_audit_of_a_new_shop_is_empty,
+    an_order_is_found_in_the_log,
     what_cannot_be_asked_is_a_problem,
 }
 
@@ -15,6 +16,21 @@ async fn the_audit_of_a_new_shop_is_empty(shop: &TestShop) {
     let none = json!({"data": [], "next": null, "has_more": false});
     shop.operate(Method::GET, "/v1/audit").await.expect(200, none.clone());
     shop.operate(Method::GET, "/v1/audit?after=7&limit=3").await.expect(200, none);
+}
+
+async fn an_order_is_found_in_the_log(shop: &TestShop) {
+    let (id, _) = shop.sell_to(&name("ann")).await;
+    let page = shop.operate(Method::GET, &format!("/v1/log/order.events?key={id}")).await;
+    assert_eq!(page.status, 200, "{page:?}");
+    let record = &page.body["data"][0];
+    assert_eq!((&record["key"], &record["verdict"]), (&json!(id), &json!("valid")));
+    assert_eq!(record["type"], "lonja.order.OrderPlaced");
+    assert_eq!(record["payload"]["total"], 799, "{record}");
+    let stats = shop.operate(Method::GET, "/v1/log/order.events/stats").await;
+    assert_eq!((stats.status, &stats.body["complete"]), (200, &json!(true)));
+    let owners = shop.operate(Method::GET, "/v1/log/lonja.owners").await;
+    let known = if shop.config.log.kafka.is_some() { 200 } else { 404 };
+    assert_eq!(owners.status, known, "only a cluster has owners that announce themselves: {owners:?}");
 }
 
 async fn what_cannot_be_asked_is_a_problem(shop: &TestShop) {
