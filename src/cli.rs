@@ -32,6 +32,8 @@ pub enum Command {
     Projections(Box<Projections>),
     /// Show which node owns each partition, in which term, and how far it is behind the log
     Owners(Owners),
+    /// Show how the shop is: views with their lag, owners with their terms, void records
+    Status(Status),
     /// Look at what stands in the log, and whether it counts
     Log {
         /// How.
@@ -156,6 +158,20 @@ pub struct Owners {
     #[command(flatten)]
     pub cluster: Cluster,
     /// As JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// How the status is shown.
+#[derive(Debug, Args)]
+pub struct Status {
+    /// Which process, and who asks.
+    #[command(flatten)]
+    pub operator: OperatorConfig,
+    /// Show it again every two seconds, until interrupted
+    #[arg(long)]
+    pub watch: bool,
+    /// As JSON; with --watch a line each time
     #[arg(long)]
     pub json: bool,
 }

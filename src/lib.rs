@@ -10,6 +10,7 @@ pub mod owners;
 pub mod roles;
 pub mod serve;
 pub mod shop;
+pub mod status;
 pub mod steps;
 
 mod log;

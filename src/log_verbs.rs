@@ -33,7 +33,7 @@ pub fn run(look: &Look) -> Result<(), Failure> {
             Look::Tail { records, follow } => tail(records, *follow).await,
             Look::Show { records, from, since } => {
                 let from = from.or(since.is_none().then_some(0)).map(|from| from.to_string());
-                let reader = Reader::new(records);
+                let reader = Reader::new(records)?;
                 let mut left = records.limit;
                 let mut page = reader.page(from, since.clone(), left).await?;
                 loop {
@@ -46,7 +46,7 @@ pub fn run(look: &Look) -> Result<(), Failure> {
                 }
             }
             Look::Stats { operator, topic, partition, json } => {
-                let client = Client::new(operator);
+                let client = Client::new(operator)?;
                 let stats = stats(&client, topic, *partition).await?;
                 if *json {
                     println!("{}", serde_json::to_string_pretty(&stats)?)
@@ -60,7 +60,7 @@ pub fn run(look: &Look) -> Result<(), Failure> {
 }
 
 async fn tail(records: &Records, follow: bool) -> Result<(), Failure> {
-    let reader = Reader::new(records);
+    let reader = Reader::new(records)?;
     let mut page = reader.page(records.key.is_some().then(|| "0".to_owned()), None, records.limit).await?;
     if records.key.is_some() {
         // Where the newest records of a key are only its whole history tells.
@@ -91,8 +91,8 @@ struct Reader<'r> {
 }
 
 impl<'r> Reader<'r> {
-    fn new(records: &'r Records) -> Self {
-        Self { client: Client::new(&records.operator), records }
+    fn new(records: &'r Records) -> Result<Self, Failure> {
+        Ok(Self { client: Client::new(&records.operator)?, records })
     }
 
     async fn page(&self, from: Option<String>, since: Option<String>, limit: u64) -> Result<Page, Failure> {

@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::fault::mutant;
-use crate::metrics::VOID_RECORDS;
+use crate::metrics;
 use crate::term::{Terms, Verdict};
 use crate::{Decoded, EventLog, LogError, Partition, Record, Stored};
 
@@ -215,8 +215,7 @@ impl Fold {
             (Verdict::Valid, Ok(envelope)) => Some(Admitted { partition, offset, timestamp, envelope, record, event }),
             (Verdict::Void(reason), _) => {
                 self.voids += 1;
-                ::metrics::counter!(VOID_RECORDS, "topic" => partition.topic.name, "reason" => reason.as_str())
-                    .increment(1);
+                metrics::void_record(partition.topic.name, reason);
                 tracing::debug!(%partition, offset, reason = reason.as_str(), "void record");
                 None
             }

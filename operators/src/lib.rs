@@ -6,6 +6,7 @@
 
 pub mod audit;
 pub mod log;
+pub mod owners;
 pub mod problem;
 pub mod routes;
 
@@ -13,15 +14,17 @@ mod operator;
 mod parameters;
 mod range;
 mod server;
+mod status;
 
 use std::sync::Arc;
 
 use eventlog::EventLog;
-use projections::{Progress, Views};
+use projections::{Lags, Progress, Views};
 use schemas::Codec;
 
 pub use audit::Audit;
 pub use operator::Operator;
+pub use owners::AskOwners;
 pub use server::{Shared, serve};
 
 /// What the routes work with.
@@ -34,6 +37,10 @@ pub struct Operators {
     pub views: Views,
     /// How far they have come.
     pub progress: Progress,
+    /// How far they are behind.
+    pub lags: Lags,
+    /// Who owns what.
+    pub owners: AskOwners,
     /// What is known of the log.
     pub surveys: log::Surveys,
     /// Who did what.

@@ -5,11 +5,12 @@ use axum::routing::get;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::server::Shared;
-use crate::{audit, log, problem};
+use crate::{audit, log, problem, status};
 
 /// All routes.
 pub fn routes(operators: Shared) -> Router {
     Router::new()
+        .route("/v1/status", get(status::show))
         .route("/v1/audit", get(audit::page::list))
         .route("/v1/log/{topic}", get(log::page::list))
         .route("/v1/log/{topic}/stats", get(log::stats::stats))

@@ -10,6 +10,13 @@ fn a_verb_asks_the_process_that_is_named() {
     let there = [("LONJA_OPERATORS", shop.operators().to_owned())];
     let none = lonja_in(&there, "audit");
     assert_eq!((none.code, none.stdout.as_str()), (Some(0), "nobody has changed anything yet\n"), "{}", none.stderr);
+    let status = lonja_in(&there, "status");
+    assert_eq!(status.code, Some(0), "{}", status.stderr);
+    for expected in ["order_detail", "stock.events", "void records met by readers of this process"] {
+        assert!(status.stdout.contains(expected), "{}", status.stdout);
+    }
+    let status: Value = serde_json::from_str(&lonja_in(&there, "status --json").stdout).unwrap();
+    assert_eq!(status["views"].as_array().unwrap().len(), 4);
     let json = lonja_in(&there, "audit --json --limit 5");
     assert_eq!((json.code, json.stdout.as_str()), (Some(0), "[]\n"), "{}", json.stderr);
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use eventlog::EventLog;
 use lonja_operators::log::Surveys;
 use lonja_operators::{Audit, Operators};
-use projections::{Progress, Stores, Views};
+use projections::{Lags, Progress, Stores, Views};
 use schemas::Codec;
 use serde_json::Value;
 use tokio::net::TcpListener;
@@ -32,6 +32,8 @@ impl Desk {
             codec: Arc::new(Codec::local()),
             views: Views::among(&Stores::default()),
             progress: Progress::default(),
+            lags: Lags::default(),
+            owners: Box::new(|| Box::pin(async { Err("a test has no owners".to_owned()) })),
             surveys: Surveys::default(),
             audit: Audit::new(Arc::clone(log)),
         };
