@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::io::Write;
 use std::time::Duration;
 
+use anyhow::anyhow;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -60,6 +61,11 @@ pub fn run(look: &Look) -> Result<(), Failure> {
 }
 
 async fn tail(records: &Records, follow: bool) -> Result<(), Failure> {
+    if records.limit > PAGE {
+        return Err(Failure::Other(anyhow!(
+            "a tail has at most {PAGE} records; `lonja log show` reads on from a place"
+        )));
+    }
     let reader = Reader::new(records)?;
     let mut page = reader.page(records.key.is_some().then(|| "0".to_owned()), None, records.limit).await?;
     if records.key.is_some() {

@@ -69,9 +69,7 @@ fn views(views: &[Value]) -> String {
         let word = |name: &str| view[name].as_str().unwrap_or("-");
         let lag = &view["lag"];
         let shown = |value: &Value, show: fn(f64) -> String| value.as_f64().map_or_else(|| "-".to_owned(), show);
-        // Writing into a string does not fail.
-        let _ = writeln!(
-            text,
+        let line = format!(
             "{:<16} {:<9} {:<10} {:>10} {:>9} {:>10} {:>8}  {}",
             word("view"),
             word("store"),
@@ -82,6 +80,8 @@ fn views(views: &[Value]) -> String {
             shown(&lag["eta_seconds"], duration),
             view["reason"].as_str().unwrap_or_default(),
         );
+        text += line.trim_end();
+        text += "\n";
     }
     text
 }
@@ -97,6 +97,7 @@ fn owners(owners: &[Value]) -> String {
             let topic = partition.split('/').next().unwrap_or_default();
             running.entry((topic, node)).or_default().push(owner);
         } else {
+            // Writing into a string does not fail.
             let _ = writeln!(others, "{partition:<16} {node:<20} {state}");
         }
     }

@@ -11,8 +11,6 @@ pub(crate) mod record;
 pub(crate) mod stats;
 mod survey;
 
-use std::time::Duration;
-
 use eventlog::{LogError, Partition};
 use schemas::Topic;
 use schemas::topics::{ALL, every};
@@ -20,9 +18,6 @@ use schemas::topics::{ALL, every};
 use crate::problem::{INVALID_QUERY, LOG_UNAVAILABLE, Problem, TOPIC_NOT_FOUND};
 
 pub use survey::Surveys;
-
-/// How long one request may read.
-const READING: Duration = Duration::from_secs(5);
 
 /// Whether the reader's rule has anything to say of the topic's records.
 fn is_ruled(topic: &Topic) -> bool {

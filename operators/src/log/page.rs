@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::cursor::Cursor;
 use super::record::Item;
 use super::survey::{Reached, Reading, Start};
-use super::{READING, scope, topic, unreadable};
+use super::{scope, topic, unreadable};
 use crate::parameters::{Parameters, blocking, limit};
 use crate::problem::{INVALID_QUERY, OFFSET_OUT_OF_RANGE, Problem, STILL_READING};
 use crate::server::Shared;
@@ -109,7 +109,7 @@ impl Ask {
 }
 
 fn answer(operators: &Shared, ask: &Ask) -> Result<Page, Problem> {
-    let deadline = Instant::now() + READING;
+    let deadline = operators.surveys.deadline();
     let mut found = Vec::new();
     for &(partition, start) in &ask.starts {
         found.push(find(operators, ask, partition, start, deadline)?);
@@ -138,6 +138,9 @@ fn find(
     start: Option<Start>,
     deadline: Instant,
 ) -> Result<Found, Problem> {
+    // The end is asked for behind the lock: one that is older than what somebody else has read would look like a lost tail.
+    let survey = operators.surveys.of(partition);
+    let mut survey = survey.lock();
     let end = operators.log.end(partition).map_err(|error| unreadable(&error))?;
     let start = start.unwrap_or_else(|| Start::Offset(end.saturating_sub(ask.limit as u64)));
     if let Start::Offset(offset) = start
@@ -157,7 +160,7 @@ fn find(
             }
             if records.len() < ask.limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         };
-        let shown = operators.surveys.of(partition).lock().show(&reading, start, &mut visit);
+        let shown = survey.show(&reading, start, &mut visit);
         shown.map_err(|error| unreadable(&error))?
     };
     Ok(Found { partition, records, reached, end })

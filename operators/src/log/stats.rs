@@ -1,7 +1,6 @@
 //! `GET /v1/log/{topic}/stats`
 
 use std::collections::BTreeMap;
-use std::time::Instant;
 
 use axum::Json;
 use axum::extract::{Path, State};
@@ -10,7 +9,7 @@ use schemas::topics::Topic;
 use serde::{Deserialize, Serialize};
 
 use super::survey::Reading;
-use super::{READING, is_ruled, scope, topic, unreadable};
+use super::{is_ruled, scope, topic, unreadable};
 use crate::parameters::{Parameters, blocking};
 use crate::problem::Problem;
 use crate::range::time;
@@ -70,12 +69,14 @@ pub(crate) async fn stats(
 }
 
 fn count(operators: &Shared, topic: &'static Topic, partitions: &[Partition]) -> Result<Stats, LogError> {
-    let deadline = Instant::now() + READING;
+    let deadline = operators.surveys.deadline();
     let mut rows = Vec::new();
     for &partition in partitions {
+        let survey = operators.surveys.of(partition);
+        let mut survey = survey.lock();
         let end = operators.log.end(partition)?;
         let reading = Reading { log: &*operators.log, partition, to: end, deadline };
-        let (tally, read_to) = operators.surveys.of(partition).lock().tally(&reading)?;
+        let (tally, read_to) = survey.tally(&reading)?;
         let ruled = is_ruled(topic).then(|| Ruled {
             valid: tally.valid,
             claims: tally.claims,

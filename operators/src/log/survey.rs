@@ -15,6 +15,8 @@ use super::is_ruled;
 
 /// How many records lie between two places.
 const MARK_EVERY: u64 = 10_000;
+/// How long one request may read.
+const READING: Duration = Duration::from_secs(5);
 /// Records of one poll.
 const POLL_RECORDS: usize = 2_000;
 /// How long a poll waits; records that were there once are there.
@@ -24,13 +26,32 @@ const POLL: Duration = Duration::from_millis(250);
 const SILENCE: Duration = Duration::from_secs(3);
 
 /// What is known of each partition.
-#[derive(Default)]
-pub struct Surveys(Mutex<HashMap<Partition, Arc<Mutex<Survey>>>>);
+pub struct Surveys {
+    of: Mutex<HashMap<Partition, Arc<Mutex<Survey>>>>,
+    reading: Duration,
+}
+
+impl Default for Surveys {
+    fn default() -> Self {
+        Self::reading_for(READING)
+    }
+}
 
 impl Surveys {
+    /// One request reads for so long, and at least one batch.
+    #[must_use]
+    pub fn reading_for(reading: Duration) -> Self {
+        Self { of: Mutex::default(), reading }
+    }
+
+    /// When a request that begins now is to be answered.
+    pub(super) fn deadline(&self) -> Instant {
+        Instant::now() + self.reading
+    }
+
     /// What is known of `partition`. Locked while somebody reads on.
     pub(super) fn of(&self, partition: Partition) -> Arc<Mutex<Survey>> {
-        Arc::clone(self.0.lock().entry(partition).or_default())
+        Arc::clone(self.of.lock().entry(partition).or_default())
     }
 }
 
@@ -165,15 +186,22 @@ impl Survey {
             return Ok(None);
         }
         let begun = |next: u64| next >= to || matches!(start, Start::Offset(offset) if next >= offset);
-        let started = Instant::now();
-        if base.next == to || started >= deadline {
-            return Ok(Some(Reached { next: base.next, begun: begun(base.next) }));
+        if base.next == to {
+            return Ok(Some(Reached { next: to, begun: true }));
         }
+        let started = Instant::now();
         let mut place = base;
         let mut unverified = base.identity != 0;
         let mut reader = log.reader(&[(partition, base.next - u64::from(unverified))])?;
         let mut shown = false;
-        while place.next < to && Instant::now() < deadline {
+        let known = self.front.next;
+        // The way from a remembered place is short, and would have to be gone again.
+        let on_the_way = |next: u64, shown: bool| next < known && !shown && !begun(next);
+        let goes_on = |next: u64, shown: bool| match next == base.next {
+            true => started.elapsed() < SILENCE,
+            false => next < to && (Instant::now() < deadline || on_the_way(next, shown)),
+        };
+        while goes_on(place.next, shown) {
             for stored in reader.poll(POLL_RECORDS, POLL)? {
                 if std::mem::take(&mut unverified) {
                     if identity(stored.timestamp, &stored.record) != base.identity {
@@ -194,7 +222,7 @@ impl Survey {
                 }
             }
         }
-        if place.next == base.next && started.elapsed() > SILENCE {
+        if place.next == base.next {
             let doing = format!("reading {partition} from {}", base.next);
             return Err(LogError::Unavailable { doing, detail: "nothing comes".to_owned() });
         }

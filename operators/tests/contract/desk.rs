@@ -23,6 +23,10 @@ pub struct Desk {
 
 impl Desk {
     pub fn on(log: &Arc<dyn EventLog>) -> Self {
+        Self::with(log, Surveys::default())
+    }
+
+    pub fn with(log: &Arc<dyn EventLog>, surveys: Surveys) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
         let address = listener.local_addr().unwrap().to_string();
@@ -34,7 +38,7 @@ impl Desk {
             progress: Progress::default(),
             lags: Lags::default(),
             owners: Box::new(|| Box::pin(async { Err("a test has no owners".to_owned()) })),
-            surveys: Surveys::default(),
+            surveys,
             audit: Audit::new(Arc::clone(log)),
         };
         let served = runtime.spawn(lonja_operators::serve(listener, operators, stop.clone()));

@@ -1,11 +1,14 @@
 //! Looking at the log.
 
+use std::time::Duration;
+
 use eventlog::{EventLog, Partition};
+use lonja_operators::log::Surveys;
 use schemas::topics::{AUDIT, ORDER};
 use serde_json::{Value, json};
 
 use crate::desk::Desk;
-use crate::homes::Home;
+use crate::homes::{Cluster, Home};
 use crate::records::{append, claim, decision, foreign, garbled, term};
 
 const P: Partition = Partition { topic: &ORDER, number: 3 };
@@ -189,6 +192,60 @@ pub fn what_cannot_be_asked_is_a_problem(home: &impl Home) {
     ] {
         let (found, body) = desk.get(path);
         assert_eq!((found, body["code"].as_str()), (status, Some(code)), "{path}: {body}");
+    }
+    desk.close(&log);
+}
+
+/// Each request says how far the reading has come; the answer is the same as if it had been read at once.
+pub fn a_long_log_is_read_in_pieces(home: &impl Home) {
+    const MANY: u64 = 25_000;
+    let log = home.open();
+    let decisions = (1..MANY).map(|sequence| decision("a", term(1), sequence));
+    let records: Vec<_> = std::iter::once(claim(term(1))).chain(decisions).collect();
+    append(&*log, P, &records);
+    // A zombie's last word: only who has read all knows that it is void.
+    append(&*log, P, &[claim(term(2)), decision("a", term(1), MANY)]);
+    let desk = Desk::with(&log, Surveys::reading_for(Duration::ZERO));
+    let path = format!("/v1/log/order.events?partition=3&from={}", MANY - 1);
+    let mut come = Vec::new();
+    let page = loop {
+        let (status, body) = desk.get(&path);
+        if status == 200 {
+            break body;
+        }
+        assert_eq!((status, &body["code"], &body["of"]), (503, &json!("still_reading"), &json!(MANY + 2)), "{body}");
+        come.push(body["read_to"].as_u64().unwrap());
+    };
+    assert!(come.len() > 2 && come.is_sorted_by(|earlier, later| earlier < later), "{come:?}");
+    let last = MANY - 1;
+    let verdicts_there = [(last, "valid"), (last + 1, "claim"), (last + 2, "void other_term")];
+    assert_eq!(verdicts(&page), verdicts_there.map(|(offset, verdict)| (offset, verdict.to_owned())));
+    // What was read is remembered: a place in the middle is not far from one that is known.
+    let middle = format!("/v1/log/order.events?partition=3&from={}&limit=1", MANY / 2);
+    assert_eq!(verdicts(&desk.good(&middle)), [(MANY / 2, "valid".to_owned())]);
+    desk.close(&log);
+}
+
+pub fn a_log_that_was_replaced_is_read_anew(cluster: &Cluster) {
+    let log = cluster.open();
+    let desk = Desk::on(&log);
+    let count = || desk.good("/v1/log/order.events/stats?partition=3")["partitions"][0].clone();
+    write(&*log);
+    assert_eq!(count()["records"], 10);
+    for others in [4, 12] {
+        cluster.replace();
+        // Its clients come to know it a moment later.
+        let decisions = (1..others).map(|sequence| decision("z", term(9), sequence));
+        let records: Vec<_> = std::iter::once(claim(term(9))).chain(decisions).collect();
+        append(&*cluster.open(), P, &records);
+        let row = count();
+        assert_eq!(
+            (&row["records"], &row["valid"], &row["term"]),
+            (&json!(others), &json!(others - 1), &json!(9)),
+            "{row}"
+        );
+        let page = desk.good("/v1/log/order.events?partition=3&limit=2");
+        assert_eq!(verdicts(&page), [(others - 2, "valid".to_owned()), (others - 1, "valid".to_owned())]);
     }
     desk.close(&log);
 }

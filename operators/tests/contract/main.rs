@@ -30,4 +30,11 @@ contract! {
     log::several_partitions_are_one_story
     log::stats_count_what_counts
     log::what_cannot_be_asked_is_a_problem
+    log::a_long_log_is_read_in_pieces
+}
+
+/// A log in a directory has one process, which has it open.
+#[test]
+fn a_log_that_was_replaced_is_read_anew() {
+    log::a_log_that_was_replaced_is_read_anew(&homes::Cluster::new());
 }

@@ -1,6 +1,6 @@
 //! Makes and appends records.
 
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, LazyLock, mpsc};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,6 +11,9 @@ use schemas::wire::log::{encode_claim, encode_refusal};
 use schemas::{Codec, Envelope, Refusal, Term};
 use uuid::Uuid;
 
+/// Making one parses every schema.
+static CODEC: LazyLock<Codec> = LazyLock::new(Codec::local);
+
 /// How long a log may take for anything.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -19,7 +22,7 @@ pub fn term(number: u64) -> Term {
 }
 
 pub fn claim(term: Term) -> Record {
-    let payload = encode_claim(&Codec::local(), &ORDER, term, "test").unwrap();
+    let payload = encode_claim(&CODEC, &ORDER, term, "test").unwrap();
     record("0", TERM_STARTED.name, term, 0, payload)
 }
 
@@ -27,7 +30,7 @@ pub fn claim(term: Term) -> Record {
 pub fn decision(key: &str, term: Term, sequence: u64) -> Record {
     let facts = [("n".to_owned(), 3)].into();
     let refusal = Refusal { command: "PlaceOrder".into(), code: "refused".into(), detail: "no".into(), facts };
-    let written = encode_refusal(&Codec::local(), &ORDER, &refusal).unwrap();
+    let written = encode_refusal(&CODEC, &ORDER, &refusal).unwrap();
     record(key, COMMAND_REFUSED.name, term, sequence, written.payload)
 }
 
