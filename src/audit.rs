@@ -13,7 +13,7 @@ use crate::operator::{Client, run as run_verb};
 pub fn run(args: &Audit) -> Result<(), Failure> {
     run_verb(async {
         let query = [("limit", Some(args.limit.to_string()))];
-        let answer: Value = Client::new(&args.operator).get("/v1/audit", &query).await?;
+        let answer: Value = Client::new(&args.operator)?.get("/v1/audit", &query).await?;
         if args.json {
             println!("{}", serde_json::to_string_pretty(&answer["data"])?);
         } else {

@@ -32,6 +32,14 @@ pub enum Command {
     Projections(Box<Projections>),
     /// Show which node owns each partition, in which term, and how far it is behind the log
     Owners(Owners),
+    /// Show how the shop is: views with their lag, owners with their terms, void records
+    Status(Status),
+    /// Look at what stands in the log, and whether it counts
+    Log {
+        /// How.
+        #[command(subcommand)]
+        look: Look,
+    },
     /// Show what operators did, newest first
     Audit(Audit),
     /// Look at events that cannot be applied, and decide what becomes of them
@@ -162,6 +170,82 @@ pub struct Owners {
     #[command(flatten)]
     pub cluster: Cluster,
     /// As JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// How the status is shown.
+#[derive(Debug, Args)]
+pub struct Status {
+    /// Which process, and who asks.
+    #[command(flatten)]
+    pub operator: OperatorConfig,
+    /// Show it again every two seconds, until interrupted
+    #[arg(long)]
+    pub watch: bool,
+    /// As JSON; with --watch a line each time
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// A look at the log.
+#[derive(Debug, Subcommand)]
+pub enum Look {
+    /// Show the newest records of a topic
+    Tail {
+        /// Which records.
+        #[command(flatten)]
+        records: Records,
+        /// Go on showing what is appended, until interrupted
+        #[arg(long)]
+        follow: bool,
+    },
+    /// Show records of a topic from a place on; from its start, or the whole history of a key, without one
+    Show {
+        /// Which records.
+        #[command(flatten)]
+        records: Records,
+        /// From this offset on; of one partition
+        #[arg(long, value_name = "OFFSET", requires = "place")]
+        from: Option<u64>,
+        /// From the first record on that was appended then or later, such as 2026-01-31T12:00:00Z
+        #[arg(long, value_name = "TIME", conflicts_with = "from")]
+        since: Option<String>,
+    },
+    /// Count what stands in each partition, and how much of it counts
+    Stats {
+        /// Which process, and who asks.
+        #[command(flatten)]
+        operator: OperatorConfig,
+        /// Such as order.events
+        topic: String,
+        /// One partition
+        #[arg(long, value_name = "NUMBER")]
+        partition: Option<u32>,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Which records of a topic, and in which form.
+#[derive(Debug, Args)]
+pub struct Records {
+    /// Which process, and who asks.
+    #[command(flatten)]
+    pub operator: OperatorConfig,
+    /// Such as order.events
+    pub topic: String,
+    /// One partition
+    #[arg(long, value_name = "NUMBER", group = "place")]
+    pub partition: Option<u32>,
+    /// Only records of this key
+    #[arg(long, value_name = "KEY", group = "place")]
+    pub key: Option<String>,
+    /// How many records
+    #[arg(long, value_name = "RECORDS", default_value = "20", value_parser = clap::value_parser!(u64).range(1..))]
+    pub limit: u64,
+    /// As JSON, a record a line
     #[arg(long)]
     pub json: bool,
 }

@@ -4,6 +4,7 @@ pub mod audit;
 pub mod cli;
 pub mod config_check;
 pub mod failure;
+pub mod log_verbs;
 pub mod operator;
 pub mod owners;
 pub mod parked;
@@ -11,6 +12,7 @@ pub mod replay;
 pub mod roles;
 pub mod serve;
 pub mod shop;
+pub mod status;
 pub mod steps;
 
 mod log;

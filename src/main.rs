@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, FromArgMatches};
 use lonja::cli::{Check, Cli, Command, Step};
 use lonja::roles::Parts;
-use lonja::{audit, config_check, owners, parked, replay, serve, steps};
+use lonja::{audit, config_check, log_verbs, owners, parked, replay, serve, status, steps};
 
 /// Every request allocates on one thread and frees on another, which the system's allocator does slowly.
 #[global_allocator]
@@ -21,6 +21,8 @@ fn main() -> ExitCode {
         Command::Commands(args) => serve::run("commands", &Parts::commands(args), &cli.telemetry),
         Command::Projections(args) => serve::run("projections", &Parts::projections(args), &cli.telemetry),
         Command::Owners(args) => owners::run(args),
+        Command::Status(args) => status::run(args),
+        Command::Log { look } => log_verbs::run(look),
         Command::Audit(args) => audit::run(args),
         Command::Parked { verb } => parked::run(verb),
         Command::Replay { verb } => replay::run(verb),

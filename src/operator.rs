@@ -55,9 +55,11 @@ impl From<Refused> for Failure {
 
 impl Client {
     /// A client of the process that `config` names.
-    #[must_use]
-    pub fn new(config: &OperatorConfig) -> Self {
-        Self { http: reqwest::Client::new(), config: config.clone() }
+    ///
+    /// # Errors
+    /// When the operating system refuses.
+    pub fn new(config: &OperatorConfig) -> Result<Self, Failure> {
+        Ok(Self { http: reqwest::Client::builder().no_proxy().build()?, config: config.clone() })
     }
 
     /// Asks. What is `None` is not sent.

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use anyhow::anyhow;
 use cluster::Cluster;
-use eventlog::{EventLog, Partition};
+use commands::Local;
+use eventlog::{EventLog, LogError, Partition};
+use operators::owners::Owner;
 use schemas::topics;
-use serde::Serialize;
 
 use crate::Failure;
 use crate::cli::Owners;
@@ -20,25 +21,6 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(20);
 /// Names this process to no one: it announces nothing.
 const NODE: &str = "lonja-owners";
-
-/// One partition.
-#[derive(Debug, Serialize)]
-struct Row {
-    partition: String,
-    /// Who announced it last; none where nobody ever did.
-    node: Option<String>,
-    address: Option<String>,
-    /// Number of the term, as its owner says now; as it was announced, where the owner does not answer.
-    term: Option<u64>,
-    /// `running`, `restoring`, `unreachable`, `deposed` (the node says that it is not the owner) or `unowned`.
-    state: &'static str,
-    /// Offset after the last record that the owner has confirmed.
-    next: Option<u64>,
-    /// Offset after the last record of the log.
-    end: u64,
-    /// Records between.
-    lag: Option<u64>,
-}
 
 /// Prints a line for each partition.
 ///
@@ -55,7 +37,7 @@ pub fn run(args: &Owners) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn rows(args: &Owners) -> Result<Vec<Row>, Failure> {
+async fn rows(args: &Owners) -> Result<Vec<Owner>, Failure> {
     let log = log::connect(&args.cluster.kafka, &args.cluster.topic_prefix).await?;
     let log: Arc<dyn EventLog> = Arc::new(log);
     let cluster = {
@@ -70,6 +52,14 @@ async fn rows(args: &Owners) -> Result<Vec<Row>, Failure> {
     if tokio::time::timeout(PATIENCE, read).await.is_err() {
         return Err(Failure::Other(anyhow!("the announcements could not be read within {} s", PATIENCE.as_secs())));
     }
+    announced(&cluster, log).await
+}
+
+/// Every partition, as its owner announced it and says now.
+///
+/// # Errors
+/// When the log does not answer.
+pub async fn announced(cluster: &Cluster, log: Arc<dyn EventLog>) -> Result<Vec<Owner>, Failure> {
     let announced = cluster.directory().entries();
     let mut said = BTreeMap::new();
     for entry in announced.values() {
@@ -77,12 +67,8 @@ async fn rows(args: &Owners) -> Result<Vec<Row>, Failure> {
             said.insert(Arc::clone(&entry.address), cluster.owned(&entry.address).await);
         }
     }
-    let every = topics::ALL.iter().copied().flat_map(Partition::all);
-    let ends = blocking(move || {
-        every.map(|partition| Ok((partition, log.end(partition)?))).collect::<Result<Vec<_>, eventlog::LogError>>()
-    });
-    let mut rows = Vec::new();
-    for (partition, end) in ends.await? {
+    let mut owners = Vec::new();
+    for (partition, end) in ends(log).await? {
         let name = partition.to_string();
         let entry = announced.get(&partition);
         let answer = entry.and_then(|entry| said.get(&entry.address));
@@ -98,19 +84,47 @@ async fn rows(args: &Owners) -> Result<Vec<Row>, Failure> {
         };
         let lag = next.map(|next| end.saturating_sub(next));
         let (node, address) = (entry.map(|entry| entry.node.clone()), entry.map(|entry| entry.address.to_string()));
-        rows.push(Row { partition: name, node, address, term, state, next, end, lag });
+        owners.push(Owner { partition: name, node, address, term, state, next, end, lag });
     }
-    Ok(rows)
+    Ok(owners)
 }
 
-fn print(rows: &[Row]) {
+/// Every partition of a process that owns all of them.
+///
+/// # Errors
+/// When the log does not answer.
+pub async fn of_one(node: &str, local: &Local, log: Arc<dyn EventLog>) -> Result<Vec<Owner>, Failure> {
+    let owned = local.owned().await;
+    let mut owners = Vec::new();
+    for (partition, end) in ends(log).await? {
+        let own = owned.iter().find(|owned| owned.partition == partition);
+        let (term, next) = own.and_then(|owned| owned.running).unzip();
+        let state = match (own, term) {
+            (None, _) => "unowned",
+            (Some(_), None) => "restoring",
+            (Some(_), Some(_)) => "running",
+        };
+        let lag = next.map(|next| end.saturating_sub(next));
+        let (partition, node) = (partition.to_string(), own.map(|_| node.to_owned()));
+        owners.push(Owner { partition, node, address: None, term, state, next, end, lag });
+    }
+    Ok(owners)
+}
+
+/// The offset after the last record of each partition.
+async fn ends(log: Arc<dyn EventLog>) -> Result<Vec<(Partition, u64)>, Failure> {
+    let every = topics::ALL.iter().copied().flat_map(Partition::all);
+    blocking(move || every.map(|partition| Ok((partition, log.end(partition)?))).collect::<Result<_, LogError>>()).await
+}
+
+fn print(rows: &[Owner]) {
     let text = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());
     let number = |value: Option<u64>| text(value.map(|value| value.to_string()));
     println!(
         "{:<18} {:<20} {:<22} {:<11} {:>6} {:>10} {:>10} {:>8}",
         "partition", "node", "address", "state", "term", "next", "end", "lag"
     );
-    for Row { partition, node, address, term, state, next, end, lag } in rows {
+    for Owner { partition, node, address, term, state, next, end, lag } in rows {
         println!(
             "{partition:<18} {:<20} {:<22} {state:<11} {:>6} {:>10} {end:>10} {:>8}",
             text(node.clone()),

@@ -7,12 +7,13 @@ use std::time::Duration;
 use anyhow::Context as _;
 use cluster::Cluster;
 use commands::peers::Alone;
-use commands::{Commands, Lookups, Options, Peers, Router};
+use commands::{Commands, Local, Lookups, Options, Peers, Router};
 use domain::order::Order;
 use domain::stock::StockItem;
 use eventlog::{EventLog, LogError, Partition};
 use gateway::{Floor, GatewayState, Operations};
-use operators::{Audit, Operators};
+use operators::log::Surveys;
+use operators::{AskOwners, Audit, Operators};
 use projections::{Folds, Progress, Projections, ViewState, Views};
 use runtime::config::{CommandsConfig, NodeConfig, StoresConfig};
 use runtime::shutdown::CancellationToken;
@@ -24,7 +25,7 @@ use tokio::task::JoinHandle;
 use crate::cli::Context;
 use crate::log::{self, Opened, blocking};
 use crate::roles::Parts;
-use crate::{Failure, views};
+use crate::{Failure, owners, views};
 
 /// The group of the owners.
 const GROUP: &str = "lonja.owners";
@@ -103,7 +104,7 @@ impl Shop {
             servers.push(tokio::spawn(cluster::server::serve(listener, routes, stop_requests.clone())));
         }
         if let (Some((listener, _)), Some(views)) = (operating, &projections) {
-            let state = operators(&base, views);
+            let state = operators(&base, views, owners(parts, &base, cluster.as_ref(), local.as_ref()));
             servers.push(tokio::spawn(operators::serve(listener, state, stop_requests.clone())));
         }
         let address = public.as_ref().map(|(_, address)| *address).or(own);
@@ -174,17 +175,17 @@ async fn listen(address: Option<SocketAddr>) -> Result<Option<(TcpListener, Sock
     Ok(Some((listener, bound)))
 }
 
-/// On Kafka a process that takes commands knows the other nodes; one that owns partitions tells them its address.
+/// On Kafka a process knows the other nodes; one that owns partitions tells them its address.
 async fn join_cluster(
     parts: &Parts<'_>,
     log: &Arc<dyn EventLog>,
     bound: Option<SocketAddr>,
 ) -> Result<Option<Arc<Cluster>>, Failure> {
-    if parts.log.kafka.is_none() || (parts.http.is_none() && parts.commands.is_none()) {
+    if parts.log.kafka.is_none() {
         return Ok(None);
     }
     let told = parts.cluster.and_then(|cluster| cluster.cluster_address.clone());
-    let address = told.or_else(|| bound.map(|bound| bound.to_string()));
+    let address = told.or_else(|| bound.map(|bound| bound.to_string())).filter(|_| parts.commands.is_some());
     let (log, node) = (Arc::clone(log), parts.node.node.clone());
     let joined = blocking(move || Cluster::join(&log, &node, address.as_deref())).await?;
     Ok(Some(Arc::new(joined)))
@@ -196,14 +197,34 @@ async fn start_views(base: &Base, stores: &StoresConfig, folds: &Folds) -> Resul
     Ok(projections::start(&stores, log, codec, folds.clone(), CancellationToken::new()).await?)
 }
 
-fn operators(base: &Base, projections: &Projections) -> Operators {
+fn operators(base: &Base, projections: &Projections, owners: AskOwners) -> Operators {
     Operators {
         log: Arc::clone(&base.log),
         codec: Arc::clone(&base.codec),
         views: Views::clone(&projections.views),
         progress: projections.progress.clone(),
+        lags: projections.lags.clone(),
+        owners,
+        surveys: Surveys::default(),
         audit: Audit::new(Arc::clone(&base.log)),
     }
+}
+
+/// How this process knows who owns what.
+fn owners(parts: &Parts<'_>, base: &Base, cluster: Option<&Arc<Cluster>>, local: Option<&Local>) -> AskOwners {
+    let (node, log) = (parts.node.node.clone(), Arc::clone(&base.log));
+    let (cluster, local) = (cluster.cloned(), local.cloned());
+    Box::new(move || {
+        let (node, log, cluster, local) = (node.clone(), Arc::clone(&log), cluster.clone(), local.clone());
+        Box::pin(async move {
+            let owners = match (cluster, local) {
+                (Some(cluster), _) => owners::announced(&cluster, log).await,
+                (None, Some(local)) => owners::of_one(&node, &local, log).await,
+                (None, None) => Ok(Vec::new()),
+            };
+            owners.map_err(|failure| failure.to_string())
+        })
+    })
 }
 
 type Routers = (Option<Arc<Commands>>, Arc<Router<Order>>, Arc<Router<StockItem>>);

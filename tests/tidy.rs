@@ -51,7 +51,7 @@ fn dependencies_point_one_way() {
         ("cluster", &["domain", "schemas", "eventlog", "commands"]),
         ("projections", &["domain", "schemas", "eventlog", "runtime"]),
         ("gateway", &["domain", "schemas", "eventlog", "commands", "projections", "runtime"]),
-        ("operators", &["domain", "schemas", "eventlog", "projections", "runtime"]),
+        ("operators", &["domain", "schemas", "eventlog", "projections"]),
         ("runtime", &[]),
         ("model", &["domain", "schemas", "eventlog"]),
     ]

@@ -22,6 +22,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use domain::Timestamp;
+use schemas::envelope::EnvelopeError;
 use schemas::{Envelope, Headers, Topic};
 use uuid::Uuid;
 
@@ -35,6 +36,16 @@ pub struct Partition {
     pub topic: &'static Topic,
     /// Its number, from 0.
     pub number: u32,
+}
+
+impl Stored {
+    /// Its headers, understood; whoever folds a log judges the record by them ([`Terms::read`]).
+    ///
+    /// # Errors
+    /// What they lack to be an envelope.
+    pub fn envelope(&self) -> Result<Arc<Envelope>, EnvelopeError> {
+        self.envelope.clone().map_or_else(|| Envelope::from_headers(&self.record.headers).map(Arc::new), Ok)
+    }
 }
 
 impl Partition {

@@ -12,8 +12,8 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::fault::mutant;
-use crate::metrics::VOID_RECORDS;
-use crate::term::{Terms, Verdict, VoidReason};
+use crate::metrics;
+use crate::term::{Terms, Verdict};
 use crate::{Decoded, EventLog, LogError, Partition, Record, Stored};
 
 /// How far a fold of one partition has come. It may lag the log, never lead it.
@@ -209,18 +209,13 @@ impl Fold {
 
     fn admit(&mut self, stored: Stored) -> Option<Admitted> {
         self.next = stored.offset + 1;
-        let Stored { partition, offset, timestamp, record, envelope, event } = stored;
-        let envelope = envelope.map_or_else(|| Envelope::from_headers(&record.headers).map(Arc::new), Ok);
-        let verdict = match &envelope {
-            Ok(envelope) => self.terms.admit(envelope),
-            Err(_) => Verdict::Void(VoidReason::Unmarked),
-        };
-        match (verdict, envelope) {
+        let envelope = stored.envelope();
+        let Stored { partition, offset, timestamp, record, event, .. } = stored;
+        match (self.terms.read(&envelope), envelope) {
             (Verdict::Valid, Ok(envelope)) => Some(Admitted { partition, offset, timestamp, envelope, record, event }),
             (Verdict::Void(reason), _) => {
                 self.voids += 1;
-                ::metrics::counter!(VOID_RECORDS, "topic" => partition.topic.name, "reason" => reason.as_str())
-                    .increment(1);
+                metrics::void_record(partition.topic.name, reason);
                 tracing::debug!(%partition, offset, reason = reason.as_str(), "void record");
                 None
             }

@@ -4,6 +4,8 @@
 //! iff its term is the current one and its number is the next. Everything else is void: skipped and counted, never a
 //! halt. Only the log's own prefix decides, so all readers agree, without clocks, locks or leases.
 
+use std::sync::Arc;
+
 use schemas::{Envelope, Term};
 use serde::{Deserialize, Serialize};
 
@@ -73,6 +75,11 @@ impl VoidReason {
 }
 
 impl Terms {
+    /// Judges the next record of the partition by its headers, as far as they could be read, and moves on.
+    pub fn read<E>(&mut self, envelope: &Result<Arc<Envelope>, E>) -> Verdict {
+        envelope.as_ref().map_or(Verdict::Void(VoidReason::Unmarked), |envelope| self.admit(envelope))
+    }
+
     /// Judges the next record of the partition and moves on.
     pub fn admit(&mut self, envelope: &Envelope) -> Verdict {
         self.judge(Mark::from(envelope))

@@ -5,6 +5,8 @@
 //! [`audit`] before it takes effect. The listener is for operators alone: whoever reaches it can do anything.
 
 pub mod audit;
+pub mod log;
+pub mod owners;
 pub mod parked;
 pub mod problem;
 pub mod replays;
@@ -15,15 +17,17 @@ mod operator;
 mod parameters;
 mod range;
 mod server;
+mod status;
 
 use std::sync::Arc;
 
 use eventlog::EventLog;
-use projections::{Progress, Views};
+use projections::{Lags, Progress, Views};
 use schemas::Codec;
 
 pub use audit::Audit;
 pub use operator::Operator;
+pub use owners::AskOwners;
 pub use server::{Shared, serve};
 
 /// What the routes work with.
@@ -36,6 +40,12 @@ pub struct Operators {
     pub views: Views,
     /// How far they have come.
     pub progress: Progress,
+    /// How far they are behind.
+    pub lags: Lags,
+    /// Who owns what.
+    pub owners: AskOwners,
+    /// What is known of the log.
+    pub surveys: log::Surveys,
     /// Who did what.
     pub audit: Audit,
 }

@@ -1,10 +1,10 @@
-//! The query.
+//! The query, and work that blocks.
 
 use axum::extract::{FromRequestParts, Query};
 use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
 
-use crate::problem::{INVALID_QUERY, Problem};
+use crate::problem::{INTERNAL_ERROR, INVALID_QUERY, Problem};
 
 /// Items of an answer when the caller does not say.
 const LIMIT_DEFAULT: u64 = 20;
@@ -23,6 +23,14 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Parameters<T> 
             .map_err(|rejection| Problem::new(&INVALID_QUERY, rejection.body_text()))?;
         Ok(Self(parameters))
     }
+}
+
+/// Runs what blocks (disks, clients of the log) beside the runtime.
+///
+/// # Errors
+/// `internal_error` when it panicked.
+pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Problem> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| Problem::caused(&INTERNAL_ERROR, &error))
 }
 
 /// How many items the caller wants: 1 to 1000, or 20.

@@ -38,6 +38,8 @@ kinds! {
     NOT_PARKED 404 "not_parked" "No such event is parked"
     GENERATION_NOT_FOUND 404 "generation_not_found" "There is no such generation"
     ROUTE_NOT_FOUND 404 "route_not_found" "There is nothing at this path"
+    TOPIC_NOT_FOUND 404 "topic_not_found" "There is no such topic"
+    OFFSET_OUT_OF_RANGE 404 "offset_out_of_range" "The log has no such offset"
     METHOD_NOT_ALLOWED 405 "method_not_allowed" "The path does not know this method"
     GENERATION_IN_USE 409 "generation_in_use" "The generation is not in a state that allows it"
     GENERATION_BEHIND 409 "generation_behind" "The generation has not caught up"
@@ -47,6 +49,7 @@ kinds! {
     AUDIT_UNAVAILABLE 503 "audit_unavailable" "It could not be recorded who does this; nothing was done"
     VIEW_UNAVAILABLE 503 "view_unavailable" "The page cannot be read at the moment"
     LOG_UNAVAILABLE 503 "log_unavailable" "The log cannot be read at the moment"
+    STILL_READING 503 "still_reading" "The log is being read up to there; ask again"
 }
 
 /// An error on its way to a caller.

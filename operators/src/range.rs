@@ -40,8 +40,8 @@ pub fn read(log: &dyn EventLog, partition: Partition, from: u64, to: u64) -> Res
     Ok(found)
 }
 
-/// RFC 3339, in UTC.
+/// RFC 3339, in UTC, to the millisecond: texts of times sort as times do.
 #[must_use]
 pub fn time(time: Timestamp) -> String {
-    jiff::Timestamp::from_millisecond(time.0).map_or_else(|_| time.0.to_string(), |time| time.to_string())
+    jiff::Timestamp::from_millisecond(time.0).map_or_else(|_| time.0.to_string(), |time| format!("{time:.3}"))
 }

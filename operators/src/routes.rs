@@ -5,11 +5,12 @@ use axum::routing::{get, post};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::server::Shared;
-use crate::{audit, parked, problem, replays};
+use crate::{audit, log, parked, problem, replays, status};
 
 /// All routes.
 pub fn routes(operators: Shared) -> Router {
     Router::new()
+        .route("/v1/status", get(status::show))
         .route("/v1/audit", get(audit::page::list))
         .route("/v1/parked", get(parked::list))
         .route("/v1/parked/groups", get(parked::groups))
@@ -27,6 +28,8 @@ pub fn routes(operators: Shared) -> Router {
         .route("/v1/replays/promote", post(replays::promote))
         .route("/v1/replays/rollback", post(replays::rollback))
         .route("/v1/replays/retire", post(replays::retire))
+        .route("/v1/log/{topic}", get(log::page::list))
+        .route("/v1/log/{topic}/stats", get(log::stats::stats))
         .fallback(problem::route_not_found)
         .method_not_allowed_fallback(problem::method_not_allowed)
         .layer(CatchPanicLayer::custom(problem::panicked))

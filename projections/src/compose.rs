@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::generations::Supervisor;
-use crate::lag;
+use crate::lag::{self, Lags};
 use crate::metrics;
 use crate::progress::Progress;
 use crate::projector::{BATCH_EVENTS, Context};
@@ -25,6 +25,8 @@ pub struct Projections {
     pub views: Views,
     /// How far each view has come.
     pub progress: Progress,
+    /// How far each is behind the log.
+    pub lags: Lags,
     shutdown: CancellationToken,
     projectors: Vec<JoinHandle<()>>,
     lag: JoinHandle<()>,
@@ -67,8 +69,9 @@ pub async fn start(
         shutdown: shutdown.clone(),
     };
     let projectors = placed.each(&Start { context, folds }).await.into_iter().flatten().collect();
-    let lag = tokio::spawn(lag::measure(log, progress.clone()));
-    Ok(Projections { views: placed, progress, shutdown, projectors, lag })
+    let lags = Lags::default();
+    let lag = tokio::spawn(lag::measure(log, progress.clone(), lags.clone()));
+    Ok(Projections { views: placed, progress, lags, shutdown, projectors, lag })
 }
 
 impl Projections {

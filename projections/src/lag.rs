@@ -1,31 +1,89 @@
-//! How far the views are behind the log, as a metric.
+//! How far the views are behind the log: as metrics, and as a short history that tells whether it gets better.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use domain::Timestamp;
 use eventlog::{EventLog, LogError, Partition};
-use tokio::time::sleep;
+use parking_lot::RwLock;
+use tokio::time::{Instant, sleep};
 
-use crate::metrics::LAG_EVENTS;
+use crate::metrics::{LAG_EVENTS, LAG_SECONDS};
 use crate::progress::Progress;
 
 /// How often the log is asked for its ends.
 const EVERY: Duration = Duration::from_secs(5);
 
+/// Over how many measurements the trend is taken: half a minute.
+const HISTORY: usize = 7;
+
+/// How far each view was behind the log when it was measured last. Clones share.
+#[derive(Clone, Default)]
+pub struct Lags(Arc<RwLock<BTreeMap<&'static str, VecDeque<Measured>>>>);
+
+/// One measurement.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Measured {
+    at: Instant,
+    events: u64,
+    age: Duration,
+}
+
+/// How far a view is behind the log.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Lag {
+    /// Records between the view and the log's end.
+    pub events: u64,
+    /// Age of the oldest record that the view has not folded.
+    pub age: Duration,
+    /// How long ago that was so.
+    pub measured: Duration,
+    /// How many events it falls behind each second, over the last measurements: negative when it catches up.
+    pub trend: Option<f64>,
+    /// When it will have caught up, if it goes on so.
+    pub eta: Option<Duration>,
+}
+
+impl Lags {
+    /// How far `view` is behind; `None` until it was measured.
+    #[must_use]
+    pub fn of(&self, view: &str) -> Option<Lag> {
+        let lags = self.0.read();
+        let history = lags.get(view)?;
+        let (first, last) = (history.front()?, history.back()?);
+        let seconds = (last.at - first.at).as_secs_f64();
+        let trend = (seconds > 0.0).then(|| (last.events as f64 - first.events as f64) / seconds);
+        let closing = trend.map(|trend| -trend).filter(|closing| *closing > 0.0 && last.events > 0);
+        let eta = closing.and_then(|closing| Duration::try_from_secs_f64(last.events as f64 / closing).ok());
+        Some(Lag { events: last.events, age: last.age, measured: last.at.elapsed(), trend, eta })
+    }
+
+    fn add(&self, view: &'static str, measured: Measured) {
+        let mut lags = self.0.write();
+        let history = lags.entry(view).or_default();
+        history.push_back(measured);
+        if history.len() > HISTORY {
+            history.pop_front();
+        }
+    }
+}
+
+/// A view, and offset of the next record to fold of each partition.
+type Standing = (&'static str, Vec<(Partition, u64)>);
+
 /// Measures until it is dropped.
-pub(crate) async fn measure(log: Arc<dyn EventLog>, progress: Progress) {
+pub(crate) async fn measure(log: Arc<dyn EventLog>, progress: Progress, lags: Lags) {
     loop {
-        let views: Vec<_> = progress.states().into_iter().map(|(view, _)| (view, progress.reflects(view))).collect();
-        let partitions: Vec<Partition> =
-            views.iter().flat_map(|(_, next)| next).map(|(partition, _)| *partition).collect();
+        let views: Vec<Standing> =
+            progress.states().into_iter().map(|(view, _)| (view, progress.reflects(view))).collect();
         let asked = Arc::clone(&log);
-        match tokio::task::spawn_blocking(move || ends(&*asked, partitions)).await {
-            Ok(Ok(ends)) => {
-                for (view, next) in views {
-                    let behind = |(partition, next): (Partition, u64)| ends[&partition].saturating_sub(next);
-                    let lag: u64 = next.into_iter().map(behind).sum();
-                    ::metrics::gauge!(LAG_EVENTS, "view" => view).set(lag as f64);
+        match tokio::task::spawn_blocking(move || look(&*asked, &views)).await {
+            Ok(Ok(measured)) => {
+                for (view, measured) in measured {
+                    ::metrics::gauge!(LAG_EVENTS, "view" => view).set(measured.events as f64);
+                    ::metrics::gauge!(LAG_SECONDS, "view" => view).set(measured.age.as_secs_f64());
+                    lags.add(view, measured);
                 }
             }
             Ok(Err(error)) => tracing::warn!(error = crate::projector::chain(&error), "the lag is not known"),
@@ -35,8 +93,93 @@ pub(crate) async fn measure(log: Arc<dyn EventLog>, progress: Progress) {
     }
 }
 
-fn ends(log: &dyn EventLog, mut partitions: Vec<Partition>) -> Result<BTreeMap<Partition, u64>, LogError> {
-    partitions.sort_unstable();
-    partitions.dedup();
-    partitions.into_iter().map(|partition| Ok((partition, log.end(partition)?))).collect()
+/// Each view as it stands now. What several of them have not folded is asked for once.
+fn look(log: &dyn EventLog, views: &[Standing]) -> Result<Vec<(&'static str, Measured)>, LogError> {
+    let (mut ends, mut times) = (BTreeMap::new(), BTreeMap::new());
+    let mut measured = Vec::new();
+    for (view, positions) in views {
+        let (mut events, mut oldest) = (0, None);
+        for &(partition, next) in positions {
+            let end = match ends.get(&partition) {
+                Some(end) => *end,
+                None => *ends.entry(partition).or_insert(log.end(partition)?),
+            };
+            events += end.saturating_sub(next);
+            if next < end {
+                let time = match times.get(&(partition, next)) {
+                    Some(time) => *time,
+                    None => *times.entry((partition, next)).or_insert(time_of(log, partition, next)?),
+                };
+                oldest = [oldest, time].into_iter().flatten().min();
+            }
+        }
+        measured.push((*view, Measured { at: Instant::now(), events, age: oldest.map_or(Duration::ZERO, age) }));
+    }
+    Ok(measured)
+}
+
+fn time_of(log: &dyn EventLog, partition: Partition, offset: u64) -> Result<Option<Timestamp>, LogError> {
+    Ok(log.record(partition, offset)?.map(|stored| stored.timestamp))
+}
+
+fn age(time: Timestamp) -> Duration {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    now.saturating_sub(Duration::from_millis(u64::try_from(time.0).unwrap_or_default()))
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use eventlog::Record;
+    use eventlog::embedded::EmbeddedLog;
+    use schemas::topics::ORDER;
+
+    use super::*;
+
+    #[test]
+    fn a_view_is_as_far_behind_as_its_oldest_record_is_old() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = EmbeddedLog::open(dir.path(), &[&ORDER]).unwrap();
+        let [a, b] = [3, 4].map(|number| Partition { topic: &ORDER, number });
+        append(&log, &[a, a, b]);
+        std::thread::sleep(Duration::from_millis(120));
+        append(&log, &[b]);
+        let views = [("all", vec![(a, 2), (b, 2)]), ("one", vec![(a, 2), (b, 1)]), ("none", vec![(a, 0), (b, 1)])];
+        let measured = look(&log, &views).unwrap();
+        let events: Vec<_> = measured.iter().map(|(view, measured)| (*view, measured.events)).collect();
+        assert_eq!(events, [("all", 0), ("one", 1), ("none", 3)]);
+        let ages: Vec<_> = measured.iter().map(|(_, measured)| measured.age).collect();
+        let pause = Duration::from_millis(100);
+        assert!(ages[0] == Duration::ZERO && ages[1] + pause < ages[2], "{ages:?}");
+    }
+
+    fn append(log: &EmbeddedLog, to: &[Partition]) {
+        let (tell, told) = std::sync::mpsc::channel();
+        let appender = log.appender(Arc::new(move |report| tell.send(report).unwrap())).unwrap();
+        for partition in to {
+            let record = Record { key: Bytes::new(), headers: Arc::default(), payload: Bytes::new() };
+            appender.append(*partition, &record, 0).unwrap();
+            told.recv().unwrap().outcome.unwrap();
+        }
+    }
+
+    #[test]
+    fn the_trend_says_when_it_will_have_caught_up() {
+        let lags = Lags::default();
+        assert_eq!(lags.of("v"), None);
+        let start = Instant::now();
+        let add = |second: u64, events: u64| {
+            lags.add("v", Measured { at: start + Duration::from_secs(second), events, age: Duration::from_secs(9) });
+            let lag = lags.of("v").unwrap();
+            (lag.events, lag.trend, lag.eta)
+        };
+        assert_eq!(add(0, 1_000), (1_000, None, None));
+        assert_eq!(add(5, 1_500), (1_500, Some(100.0), None));
+        assert_eq!(add(10, 900), (900, Some(-10.0), Some(Duration::from_secs(90))));
+        // Only the last half minute counts.
+        for second in [15, 20, 25, 30, 35, 40] {
+            add(second, 900);
+        }
+        assert_eq!(add(45, 0), (0, Some(-30.0), None));
+    }
 }

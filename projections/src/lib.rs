@@ -20,6 +20,7 @@ pub mod view;
 pub mod views;
 
 pub use compose::{Folds, Projections, start};
+pub use lag::{Lag, Lags};
 pub use progress::{NotYet, Progress, ViewState};
 pub use store::{Kind, StoreError};
 pub use stores::{Stores, StoresConfig};

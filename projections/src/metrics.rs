@@ -12,6 +12,8 @@ pub const BATCH_SECONDS: &str = "lonja_projection_batch_seconds";
 pub const EVENT_AGE_SECONDS: &str = "lonja_projection_event_age_seconds";
 /// Records between the view and the log's end. Label `view`.
 pub const LAG_EVENTS: &str = "lonja_projection_lag_events";
+/// Age of the oldest record that the view has not folded; 0 when there is none. Label `view`.
+pub const LAG_SECONDS: &str = "lonja_projection_lag_seconds";
 /// 1 when the view has stopped and needs help. Labels `view`, `generation`.
 pub const STOPPED: &str = "lonja_projection_stopped";
 /// Attempts to read or write a store that failed. Labels `view`, `generation`.
@@ -29,6 +31,7 @@ pub fn describe() {
     describe_histogram!(BATCH_SECONDS, Unit::Seconds, "Time to load, fold and write one batch");
     describe_histogram!(EVENT_AGE_SECONDS, Unit::Seconds, "Age of a batch's oldest event when it became visible");
     describe_gauge!(LAG_EVENTS, Unit::Count, "Records between the view and the end of the log");
+    describe_gauge!(LAG_SECONDS, Unit::Seconds, "Age of the oldest record that the view has not folded");
     describe_gauge!(STOPPED, Unit::Count, "1 when the view has stopped and needs help");
     describe_gauge!(PARKED_KEYS, Unit::Count, "Aggregates whose events are parked");
     describe_gauge!(PARKED_EVENTS, Unit::Count, "Events that are parked");

@@ -4,6 +4,8 @@
 //! (442 and 330 ns an event, measured in the study; through `Value` four times that). Records of older schemas take the
 //! detour: Avro's schema resolution works on `Value` alone in apache-avro 0.22.
 
+pub mod generic;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -24,6 +26,8 @@ pub struct Codec {
     registry: Registry,
     writers: HashMap<&'static str, Writer>,
     readers: RwLock<HashMap<u32, Arc<Reader>>>,
+    /// For payloads of whatever type.
+    any: generic::Readers,
 }
 
 struct Writer {
@@ -130,7 +134,7 @@ impl Codec {
                 }
             }
         }
-        Ok(Self { registry, writers, readers: RwLock::new(HashMap::new()) })
+        Ok(Self { registry, writers, readers: RwLock::default(), any: generic::Readers::default() })
     }
 
     /// `value` as a payload of `record` on `topic`.
@@ -249,6 +253,7 @@ mod tests {
             registry: Registry::Local(HashMap::from([(id, schema)])),
             writers: HashMap::from([(TODAY.name, Writer::new(&TODAY).unwrap())]),
             readers: RwLock::default(),
+            any: generic::Readers::default(),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use lonja::cli::Context;
 use projections::Kind;
+use reqwest::Method;
 use serde_json::json;
 
 use crate::shop::{Home, Role, TestShop, alone, name, new_key, order};
@@ -86,6 +87,12 @@ fn roles_in_processes_of_their_own_are_a_shop() {
             }
             assert_eq!(node.get("/v1/stock/tea").await.status, 404, "it serves no shop");
         }
+        // Also a process that only keeps views knows who owns what.
+        let status = relational.operate(Method::GET, "/v1/status").await.body;
+        let owners = status["owners"].as_array().unwrap();
+        assert!(owners.len() == 24 && owners.iter().all(|owner| owner["state"] == "running"), "{status:#}");
+        let states: Vec<_> = status["views"].as_array().unwrap().iter().map(|view| view["state"].clone()).collect();
+        assert_eq!(states, ["live", "live", "live", "elsewhere"]);
         for mut node in [gateway, orders, stock, relational, documents] {
             node.close().await;
         }

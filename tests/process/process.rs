@@ -48,6 +48,32 @@ pub fn lonja_in(environment: &[(&str, String)], arguments: &str) -> Run {
     lonja(&arguments.split_whitespace().collect::<Vec<_>>(), &environment)
 }
 
+/// What a running verb prints.
+pub type Lines = std::io::Lines<BufReader<std::process::ChildStdout>>;
+
+/// A verb that runs on; killed when dropped.
+pub struct Follow {
+    child: Child,
+    pub lines: Lines,
+}
+
+/// Starts the binary with these arguments, separated by spaces, as a client of the process at `operators`.
+pub fn follow(operators: &str, arguments: &str) -> Follow {
+    let mut command = command();
+    command.env("LONJA_OPERATORS", operators).args(arguments.split_whitespace());
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    Follow { child, lines }
+}
+
+impl Drop for Follow {
+    fn drop(&mut self) {
+        // It has ended already where it failed.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 impl Process {
     /// Starts it with these flags on any port; returns when it says that it is ready.
     pub fn start(flags: &[&str]) -> Self {

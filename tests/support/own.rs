@@ -72,10 +72,10 @@ async fn remove(name: &str, postgres: &mut PgConnection, mysql: &mut MySqlConnec
     remove_topics(name).await;
     remove_subjects(name).await;
     let mongo = Client::with_uri_str(variable("LONJA_MONGO")).await.unwrap();
-    mongo.database(name).drop().await.unwrap();
+    // Another test may be removing it at this moment, and then is there first.
+    let _ = mongo.database(name).drop().await;
     let drop = format!("DROP DATABASE IF EXISTS {name}");
     sqlx::raw_sql(sqlx::AssertSqlSafe(drop.clone())).execute(mysql).await.unwrap();
-    // Another test may be removing it at this moment, and then is there first.
     let _ = sqlx::raw_sql(sqlx::AssertSqlSafe(format!("{drop} WITH (FORCE)"))).execute(postgres).await;
 }
 

@@ -5,8 +5,8 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 
 use super::{Entry, Page, Recorded};
-use crate::parameters::{Parameters, limit};
-use crate::problem::{INTERNAL_ERROR, LOG_UNAVAILABLE, Problem};
+use crate::parameters::{Parameters, blocking, limit};
+use crate::problem::{LOG_UNAVAILABLE, Problem};
 use crate::range::time;
 use crate::server::Shared;
 
@@ -42,8 +42,7 @@ pub(crate) async fn list(
     Parameters(query): Parameters<Query>,
 ) -> Result<Json<List>, Problem> {
     let limit = limit(query.limit)?;
-    let read = tokio::task::spawn_blocking(move || operators.audit.page(query.after, limit)).await;
-    let read = read.map_err(|error| Problem::caused(&INTERNAL_ERROR, &error))?;
+    let read = blocking(move || operators.audit.page(query.after, limit)).await?;
     let Page { entries, next } = read.map_err(|error| Problem::caused(&LOG_UNAVAILABLE, &error))?;
     Ok(Json(List { data: entries.into_iter().map(Item::from).collect(), has_more: next.is_some(), next }))
 }
