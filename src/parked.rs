@@ -37,7 +37,7 @@ pub fn run(verb: &Parked) -> Result<(), Failure> {
 
 async fn list(ParkedList { view, limit, json, operator }: &ParkedList) -> Result<(), Failure> {
     let query = [("view", view.clone()), ("limit", Some(limit.to_string()))];
-    let answer: Value = Client::new(operator).get("/v1/parked", &query).await?;
+    let answer: Value = Client::new(operator)?.get("/v1/parked", &query).await?;
     if *json {
         return print_json(&answer);
     }
@@ -61,7 +61,7 @@ async fn list(ParkedList { view, limit, json, operator }: &ParkedList) -> Result
 }
 
 async fn group(ParkedGroup { view, json, operator }: &ParkedGroup) -> Result<(), Failure> {
-    let answer: Value = Client::new(operator).get("/v1/parked/groups", &[("view", view.clone())]).await?;
+    let answer: Value = Client::new(operator)?.get("/v1/parked/groups", &[("view", view.clone())]).await?;
     if *json {
         return print_json(&answer);
     }
@@ -83,7 +83,7 @@ async fn show(ParkedShow { key, json, operator }: &ParkedShow) -> Result<(), Fai
     let some = |text: &String| Some(text.clone());
     let query =
         [("view", some(view)), ("partition", some(partition)), ("key", some(key)), ("limit", Some(EVERY.into()))];
-    let answer: Value = Client::new(operator).get("/v1/parked/events", &query).await?;
+    let answer: Value = Client::new(operator)?.get("/v1/parked/events", &query).await?;
     if *json {
         return print_json(&answer);
     }
@@ -105,7 +105,7 @@ async fn retry(args: &ParkedRetry) -> Result<(), Failure> {
         "view": view, "partition": partition, "key": key, "cause": cause, "limit": limit, "dry_run": dry_run,
         "reason": reason,
     });
-    let client = Client::new(operator);
+    let client = Client::new(operator)?;
     let answer: Value = client.change(Method::POST, "/v1/parked/retry", &body).await?;
     if *dry_run {
         return print_json(&answer);
@@ -116,7 +116,7 @@ async fn retry(args: &ParkedRetry) -> Result<(), Failure> {
 async fn discard(ParkedDiscard { key, offset, reason, operator }: &ParkedDiscard) -> Result<(), Failure> {
     let ParkedKey { view, partition, key } = key;
     let body = json!({ "view": view, "partition": partition, "key": key, "offset": offset, "reason": reason });
-    let client = Client::new(operator);
+    let client = Client::new(operator)?;
     let answer: Value = client.change(Method::POST, "/v1/parked/discard", &body).await?;
     outcome(&client, view, &answer).await
 }
@@ -127,7 +127,7 @@ async fn correct(ParkedCorrect { key, offset, event, reason, operator }: &Parked
     let event: Value = serde_json::from_slice(&text).with_context(|| format!("{} is not JSON", event.display()))?;
     let body =
         json!({ "view": view, "partition": partition, "key": key, "offset": offset, "event": event, "reason": reason });
-    let client = Client::new(operator);
+    let client = Client::new(operator)?;
     let answer: Value = client.change(Method::POST, "/v1/parked/correct", &body).await?;
     outcome(&client, view, &answer).await
 }

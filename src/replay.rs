@@ -41,12 +41,12 @@ pub fn run(verb: &Replay) -> Result<(), Failure> {
 
 async fn start(ReplayStart { view, rate, reason, operator }: &ReplayStart) -> Result<(), Failure> {
     let body = json!({ "view": view, "rate": rate, "reason": reason });
-    print(&Client::new(operator).change(Method::POST, "/v1/replays/start", &body).await?);
+    print(&Client::new(operator)?.change(Method::POST, "/v1/replays/start", &body).await?);
     Ok(())
 }
 
 async fn status(ReplayStatus { view, watch, json, operator }: &ReplayStatus) -> Result<(), Failure> {
-    let client = Client::new(operator);
+    let client = Client::new(operator)?;
     loop {
         let answer: Value = client.get("/v1/replays", &[("view", view.clone())]).await?;
         if *json {
@@ -70,12 +70,12 @@ async fn change(verb: &str, args: &ReplayChange) -> Result<(), Failure> {
 async fn changed(verb: &str, args: &ReplayChange) -> Result<Value, Failure> {
     let ReplayChange { view, generation, reason, operator } = args;
     let body = json!({ "view": view, "generation": generation, "reason": reason });
-    Ok(Client::new(operator).change(Method::POST, &format!("/v1/replays/{verb}"), &body).await?)
+    Ok(Client::new(operator)?.change(Method::POST, &format!("/v1/replays/{verb}"), &body).await?)
 }
 
 async fn rollback(ReplayBack { view, reason, operator }: &ReplayBack) -> Result<(), Failure> {
     let body = json!({ "view": view, "reason": reason });
-    print(&Client::new(operator).change(Method::POST, "/v1/replays/rollback", &body).await?);
+    print(&Client::new(operator)?.change(Method::POST, "/v1/replays/rollback", &body).await?);
     Ok(())
 }
 
@@ -84,7 +84,7 @@ async fn verify(args: &ReplayChange) -> Result<(), Failure> {
     let begun = changed("verify", args).await?;
     let found = |row: &Value| (row["verified"].clone(), row["trouble"].clone());
     let before = found(&begun);
-    let client = Client::new(&args.operator);
+    let client = Client::new(&args.operator)?;
     loop {
         sleep(POLL).await;
         let answer: Value = client.get("/v1/replays", &[("view", Some(args.view.clone()))]).await?;
@@ -109,7 +109,7 @@ async fn diff(ReplayDiff { view, generation, limit, json, html, operator }: &Rep
         ("generation", Some(generation.to_string())),
         ("limit", Some(limit.to_string())),
     ];
-    let diff: Value = Client::new(operator).get("/v1/replays/diff", &query).await?;
+    let diff: Value = Client::new(operator)?.get("/v1/replays/diff", &query).await?;
     if let Some(file) = html {
         std::fs::write(file, page::render(&diff)).with_context(|| format!("writing {}", file.display()))?;
     }
