@@ -62,18 +62,20 @@ fn items(value: &Value) -> &[Value] {
 
 fn views(views: &[Value]) -> String {
     let mut text = format!(
-        "{:<16} {:<9} {:<10} {:>10} {:>9} {:>10} {:>8}\n",
-        "view", "store", "state", "lag", "behind", "trend/s", "ETA"
+        "{:<16} {:<9} {:<10} {:>7} {:>6} {:>10} {:>9} {:>10} {:>8}\n",
+        "view", "store", "state", "gen", "parked", "lag", "behind", "trend/s", "ETA"
     );
     for view in views {
         let word = |name: &str| view[name].as_str().unwrap_or("-");
         let lag = &view["lag"];
         let shown = |value: &Value, show: fn(f64) -> String| value.as_f64().map_or_else(|| "-".to_owned(), show);
         let line = format!(
-            "{:<16} {:<9} {:<10} {:>10} {:>9} {:>10} {:>8}  {}",
+            "{:<16} {:<9} {:<10} {:>7} {:>6} {:>10} {:>9} {:>10} {:>8}  {}",
             word("view"),
             word("store"),
             word("state"),
+            generations(view),
+            view["parked"].as_u64().map_or_else(|| "-".to_owned(), |parked| parked.to_string()),
             shown(&lag["events"], |events| format!("{events}")),
             shown(&lag["seconds"], duration),
             shown(&lag["trend_per_second"], |trend| format!("{trend:+.1}")),
@@ -84,6 +86,13 @@ fn views(views: &[Value]) -> String {
         text += "\n";
     }
     text
+}
+
+/// The live one, and behind a plus those that are folded beside it.
+fn generations(view: &Value) -> String {
+    let beside = items(&view["beside"]).iter().map(|number| format!("+{number}"));
+    let live = view["generation"].as_u64().map_or_else(|| "-".to_owned(), |number| number.to_string());
+    beside.fold(live, |text, number| text + &number)
 }
 
 /// A line for the partitions of a topic that one node runs; one more for each that nobody does.
@@ -146,7 +155,8 @@ mod tests {
         let own = |number: u64, state: &str, term: u64| json!({"partition": format!("order.events/{number}"), "node": "n1", "state": state, "term": term, "lag": 2});
         let status = json!({
             "views": [
-                {"view": "order_list", "store": "postgres", "state": "retrying", "reason": "it is down", "lag": lag},
+                {"view": "order_list", "store": "postgres", "state": "retrying", "reason": "it is down", "lag": lag,
+                 "generation": 2, "beside": [3], "parked": 5},
                 {"view": "stock_level", "store": "memory", "state": "starting", "lag": null},
             ],
             "owners": [own(0, "running", 3), own(1, "running", 7), own(2, "unreachable", 7)],
@@ -155,8 +165,8 @@ mod tests {
         let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
         let screen: Vec<String> = screen(&status).lines().map(words).collect();
         for line in [
-            "order_list postgres retrying 1500 3 m 20 s -12.5 2 h 5 m it is down",
-            "stock_level memory starting - - - -",
+            "order_list postgres retrying 2+3 5 1500 3 m 20 s -12.5 2 h 5 m it is down",
+            "stock_level memory starting - - - - - -",
             "order.events n1 2 3-7 4",
             "order.events/2 n1 unreachable",
             "order.events other_term 4",

@@ -35,6 +35,12 @@ struct ViewStatus {
     /// Why it does not move.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
+    /// The generation that readers see; none where the view is neither folded nor read here.
+    generation: Option<u32>,
+    /// Others that are folded here beside it.
+    beside: Vec<u32>,
+    /// Aggregates whose events are parked.
+    parked: usize,
     /// How far it is behind; none until it was measured.
     lag: Option<LagStatus>,
 }
@@ -83,8 +89,14 @@ impl ToEach for Look<'_> {
             Some(ViewState::Retrying { reason }) => ("retrying", Some(reason)),
             Some(ViewState::Stopped { reason }) => ("stopped", Some(reason)),
         };
+        let progress = &self.0.progress;
+        let generation = progress.live(V::NAME);
+        let own = progress.generations().into_iter().filter(|(view, ..)| *view == V::NAME).map(|(_, number, _)| number);
+        let beside = own.filter(|number| Some(*number) != generation).collect();
+        let parked = progress.parked(V::NAME).len();
         let lag = self.0.lags.of(V::NAME).map(LagStatus::from);
-        ViewStatus { view: V::NAME, store: name(store.kind()), state, reason, lag }
+        let (view, store) = (V::NAME, name(store.kind()));
+        ViewStatus { view, store, state, reason, generation, beside, parked, lag }
     }
 }
 
