@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use fjall::config::{PartitioningPolicy, PinningPolicy};
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, Slice};
 use parking_lot::Mutex;
 
@@ -41,6 +42,17 @@ pub(super) struct Disk {
     known: Known,
 }
 
+/// By default fjall keeps the filters and indexes of its large levels as single blocks of hundreds of KiB that are read anew for
+/// each look-up, once they do not fit into the cache together. So filters stay in memory; there are none of the last level,
+/// where nine tenths of all keys are, because what is asked for is there ([`Known`] answers else); indexes are in parts.
+fn options() -> KeyspaceCreateOptions {
+    KeyspaceCreateOptions::default()
+        .max_memtable_size(MEMTABLE_BYTES_MAX)
+        .filter_block_pinning_policy(PinningPolicy::all(true))
+        .index_block_partitioning_policy(PartitioningPolicy::new([false, true]))
+        .expect_point_read_hits(true)
+}
+
 type Content = BTreeMap<(Table, Slice), Slice>;
 type Entries<'t> = Box<dyn Iterator<Item = Result<(Slice, Slice), fjall::Error>> + 't>;
 
@@ -54,7 +66,6 @@ impl Tables {
     pub fn open(dir: &Path) -> Result<Self, StoreError> {
         let db = Database::builder(dir).max_journaling_size(JOURNAL_BYTES_MAX).worker_threads(COMPACTORS);
         let db = db.cache_size(BLOCKS_BYTES_MAX).open()?;
-        let options = || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES_MAX);
         let keyspace = |name| db.keyspace(name, options);
         let (states, outcomes) = (keyspace("states")?, keyspace("outcomes")?);
         let known = Known::of(vec![states.clone(), outcomes.clone()], KEYS_MIN)?;
