@@ -3,16 +3,18 @@
 //! (ARCHITECTURE.md, "Where the time of a command goes").
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
 
 use confluent_kafka::common::Error;
 use confluent_kafka::common::header::{Headers, RecordHeaders};
 use confluent_kafka::common::serialization::ByteArraySerializer;
 use confluent_kafka::producer::{
-    Callback, KafkaProducer, ProducerConfig, ProducerRecord, ProducerRecordOptionsBuilder, RecordMetadata,
+    Callback, KafkaProducer, Producer, ProducerConfig, ProducerRecord, ProducerRecordOptionsBuilder, RecordMetadata,
 };
 use domain::Timestamp;
+use futures::FutureExt;
 use tokio::sync::Notify;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
@@ -32,6 +34,20 @@ struct Shared {
     dropped: AtomicBool,
     /// The producer must not be used any more: it was dropped, or a record is not known to have been appended.
     stop: Notify,
+    producer: OnceLock<Weak<Bytewise>>,
+}
+
+type Bytewise = KafkaProducer<Vec<u8>, Vec<u8>>;
+
+impl Shared {
+    /// Nothing is sent any more. The producer's own task calls this when it hears of an error, and would send the next request
+    /// before anybody else is woken: so it is told at once, and the first poll of a close without patience is what tells it.
+    fn give_up(&self) {
+        self.stop.notify_one();
+        if let Some(producer) = self.producer.get().and_then(Weak::upgrade).filter(|_| !mutant("gapless")) {
+            let _closing = producer.close_with_timeout(Duration::ZERO).now_or_never();
+        }
+    }
 }
 
 impl KafkaAppender {
@@ -47,7 +63,11 @@ impl KafkaAppender {
                 .map_err(|error| failed(error.to_string()))?
         };
         let (handed_over, waiting) = unbounded_channel();
-        let shared = Arc::new(Shared { sink, dropped: AtomicBool::new(false), stop: Notify::new() });
+        let shared =
+            Arc::new(Shared { sink, dropped: AtomicBool::new(false), stop: Notify::new(), producer: OnceLock::new() });
+        let producer = Arc::new(producer);
+        // It is set once, here.
+        let _ = shared.producer.set(Arc::downgrade(&producer));
         let work = append_all(producer, settings.prefix.clone(), waiting, Arc::clone(&shared));
         std::thread::Builder::new()
             .name("kafka-append".into())
@@ -105,7 +125,7 @@ impl Drop for KafkaAppender {
 /// Hands records to the producer until it must stop. It stops at the first error: the producer by itself would go on
 /// behind a record that it gave up, with a hole in its place.
 async fn append_all(
-    producer: KafkaProducer<Vec<u8>, Vec<u8>>,
+    producer: Arc<Bytewise>,
     prefix: String,
     mut waiting: UnboundedReceiver<(Record, Delivery)>,
     shared: Arc<Shared>,
@@ -166,7 +186,7 @@ impl Delivery {
         }
         self.reported = true;
         if outcome.is_err() {
-            self.shared.stop.notify_one();
+            self.shared.give_up();
         }
         if !self.shared.dropped.load(Ordering::Acquire) {
             (self.shared.sink)(Report { partition: self.partition, token: self.token, outcome });
