@@ -81,7 +81,7 @@ impl Generation {
     }
 }
 
-/// When something was noted.
+/// When something is noted: by the system's clock.
 #[must_use]
 pub fn now() -> Timestamp {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();

@@ -20,6 +20,7 @@ use futures::future::BoxFuture;
 use schemas::{Envelope, EnvelopeError};
 use serde::{Deserialize, Serialize};
 
+use crate::generations::now;
 use crate::store::StoreError;
 
 pub(crate) use self::rows::{KeyRow, OddRow, ParkedRow, ResolutionRow, place};
@@ -247,10 +248,4 @@ pub trait Parking: Send + Sync {
 
     /// Remembers wishes.
     fn wish(&self, wishes: Wishes) -> BoxFuture<'_, Result<(), StoreError>>;
-}
-
-/// By the system's clock.
-fn now() -> Timestamp {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    Timestamp(i64::try_from(now.as_millis()).unwrap_or(i64::MAX))
 }

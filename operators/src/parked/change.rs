@@ -4,7 +4,7 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use domain::Timestamp;
+use projections::generations::now;
 use projections::parking::{ParkedEvent, ParkedKey, Resolution, Verdict, Wishes};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -161,13 +161,12 @@ async fn wish(
 }
 
 fn resolution(event: &ParkedEvent, verdict: Verdict, reason: &str, operator: &Operator) -> Resolution {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     Resolution {
         place: event.place,
         verdict,
         reason: reason.to_owned(),
         operator: operator.as_str().to_owned(),
-        at: Timestamp(i64::try_from(now.as_millis()).unwrap_or(i64::MAX)),
+        at: now(),
     }
 }
 
