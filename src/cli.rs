@@ -415,6 +415,8 @@ pub enum Replay {
     Pause(ReplayChange),
     /// Fold it again
     Resume(ReplayChange),
+    /// Fold the rest of the partitions, too
+    Widen(ReplayChange),
     /// Delete one that was never live
     Cancel(ReplayChange),
     /// Compare one with an independent fold of the log
@@ -437,6 +439,12 @@ pub struct ReplayStart {
     /// Most events a second, so that live traffic feels none of it; 0 is no bound. 20000 without it
     #[arg(long, value_name = "EVENTS/S")]
     pub rate: Option<u64>,
+    /// Only these partitions, such as order.events/3,order.events/7; to try a new fold on a part of the log first
+    #[arg(long, value_name = "PARTITION", value_delimiter = ',')]
+    pub partitions: Vec<String>,
+    /// Only from there on: a time such as 2026-01-31T12:00:00Z, or an offset of the one partition. For views whose rows are each made by one record
+    #[arg(long, value_name = "OFFSET|TIME")]
+    pub from: Option<String>,
     /// Why, for the audit
     #[arg(long, value_name = "TEXT")]
     pub reason: String,

@@ -29,6 +29,7 @@ pub fn run(verb: &Replay) -> Result<(), Failure> {
             Replay::Status(args) => status(args).await,
             Replay::Pause(args) => change("pause", args).await,
             Replay::Resume(args) => change("resume", args).await,
+            Replay::Widen(args) => change("widen", args).await,
             Replay::Cancel(args) => change("cancel", args).await,
             Replay::Promote(args) => change("promote", args).await,
             Replay::Retire(args) => change("retire", args).await,
@@ -39,8 +40,9 @@ pub fn run(verb: &Replay) -> Result<(), Failure> {
     })
 }
 
-async fn start(ReplayStart { view, rate, reason, operator }: &ReplayStart) -> Result<(), Failure> {
-    let body = json!({ "view": view, "rate": rate, "reason": reason });
+async fn start(args: &ReplayStart) -> Result<(), Failure> {
+    let ReplayStart { view, rate, partitions, from, reason, operator } = args;
+    let body = json!({ "view": view, "rate": rate, "partitions": partitions, "from": from, "reason": reason });
     print(&Client::new(operator)?.change(Method::POST, "/v1/replays/start", &body).await?);
     Ok(())
 }
@@ -157,6 +159,13 @@ fn print(row: &Value) {
     }
     if let Some(differences) = row["verified"]["differences"].as_u64() {
         line += &format!(", {differences} of {} rows differ from the log", row["verified"]["rows"]);
+    }
+    if let Some(partitions) = row["partitions"].as_array() {
+        let names: Vec<_> = partitions.iter().filter_map(Value::as_str).collect();
+        line += &format!(", of {} alone", names.join(", "));
+    }
+    if let Some(from) = row["from"].as_str() {
+        line += &format!(", from {from} on");
     }
     println!("{line}");
     for name in ["projector", "trouble"] {

@@ -81,6 +81,8 @@ pub const MUTANTS: &[&str] = &[
     "restore-to-claim",
     // Behind an append that Kafka refused nothing lands.
     "gapless",
+    // A generation that is built by a replay folds each event.
+    "whole-fold",
 ];
 
 #[cfg(any(debug_assertions, feature = "mutants"))]

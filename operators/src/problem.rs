@@ -43,6 +43,7 @@ kinds! {
     METHOD_NOT_ALLOWED 405 "method_not_allowed" "The path does not know this method"
     GENERATION_IN_USE 409 "generation_in_use" "The generation is not in a state that allows it"
     GENERATION_BEHIND 409 "generation_behind" "The generation has not caught up"
+    SCOPE_UNFIT 409 "scope_unfit" "The view cannot be folded from that part of the log"
     INVALID_REQUEST 422 "invalid_request" "A value is not one that is allowed"
     CORRECTION_INVALID 422 "correction_invalid" "The correction is not an event of this type"
     INTERNAL_ERROR 500 "internal_error" "Something is wrong on our side"

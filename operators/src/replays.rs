@@ -2,6 +2,7 @@
 
 mod change;
 mod deeds;
+mod scope;
 mod standing;
 
 use axum::Json;
@@ -9,7 +10,7 @@ use axum::extract::State;
 use projections::generations::{Diff, Generation};
 use serde::{Deserialize, Serialize};
 
-pub(crate) use self::change::{cancel, pause, promote, resume, retire, rollback, start, verify};
+pub(crate) use self::change::{cancel, pause, promote, resume, retire, rollback, start, verify, widen};
 use self::standing::Standing;
 use crate::parameters::{Parameters, limit};
 use crate::parked::{named, unavailable, view};

@@ -23,6 +23,7 @@ pub fn routes(operators: Shared) -> Router {
         .route("/v1/replays/start", post(replays::start))
         .route("/v1/replays/pause", post(replays::pause))
         .route("/v1/replays/resume", post(replays::resume))
+        .route("/v1/replays/widen", post(replays::widen))
         .route("/v1/replays/cancel", post(replays::cancel))
         .route("/v1/replays/verify", post(replays::verify))
         .route("/v1/replays/promote", post(replays::promote))

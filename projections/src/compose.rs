@@ -9,7 +9,7 @@ use schemas::Codec;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::generations::Supervisor;
+use crate::generations::{Scope, Supervisor};
 use crate::lag::{self, Lags};
 use crate::metrics;
 use crate::progress::Progress;
@@ -66,6 +66,7 @@ pub async fn start(
         progress: progress.clone(),
         batch_events: BATCH_EVENTS,
         rate: 0,
+        scope: Scope::default(),
         shutdown: shutdown.clone(),
     };
     let projectors = placed.each(&Start { context, folds }).await.into_iter().flatten().collect();

@@ -7,15 +7,18 @@
 //! rebuilds as in Marten 7's and Ecotone's projections.)
 
 mod diff;
+mod scope;
 mod supervisor;
 
 use domain::Timestamp;
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
-use crate::store::StoreError;
+use crate::store::{Store, StoreError};
+use crate::view::View;
 
 pub use self::diff::{Change, Diff, compare};
+pub use self::scope::{Begin, Scope};
 pub(crate) use self::supervisor::Supervisor;
 
 /// A generation, as its view's store knows it.
@@ -40,6 +43,9 @@ pub struct Notes {
     pub reason: String,
     /// Most events a second while it catches up; 0 is no bound.
     pub rate: u64,
+    /// Which part of the log it is folded from.
+    #[serde(default)]
+    pub scope: Scope,
     /// It is not folded for the time being: since when.
     pub paused_at: Option<i64>,
     /// How long it was paused before, in milliseconds.
@@ -86,6 +92,16 @@ impl Generation {
 pub fn now() -> Timestamp {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     Timestamp(i64::try_from(now.as_millis()).unwrap_or(i64::MAX))
+}
+
+/// Which part of the log the generation that `store` keeps is folded from.
+///
+/// # Errors
+/// When the store cannot be read.
+pub(crate) async fn scope_of<V: View, S: Store<V>>(store: &S) -> Result<Scope, StoreError> {
+    let all = store.generations().list().await?;
+    let own = all.into_iter().find(|generation| generation.number == store.generation());
+    Ok(own.map(|generation| generation.notes.scope).unwrap_or_default())
 }
 
 /// The generations of one view in its store.

@@ -4,6 +4,7 @@
 //! shop's table of views; [`compose`] puts both together.
 
 pub mod compose;
+mod digest;
 mod fold;
 mod follower;
 pub mod generations;

@@ -24,6 +24,7 @@ use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use eventlog::EventLog;
+use eventlog::fault::mutant;
 use schemas::Codec;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -36,6 +37,7 @@ use self::care::{Advice, Care};
 use self::reader::{Batch, Delivery, Reader};
 use self::sorting::{Sorting, caught};
 use crate::fold;
+use crate::generations::Scope;
 use crate::metrics::{
     BATCH_SECONDS, EVENT_AGE_SECONDS, EVENTS, NEXT_OFFSET, PARKED_EVENTS, PARKED_KEYS, STOPPED, STORE_ERRORS,
 };
@@ -65,6 +67,8 @@ pub struct Context {
     pub batch_events: usize,
     /// Most records a second; 0 is no bound.
     pub rate: u64,
+    /// Which part of the log is folded.
+    pub scope: Scope,
     /// Ends it, after the batch in hand.
     pub shutdown: CancellationToken,
 }
@@ -100,7 +104,7 @@ enum End {
 impl<V: View, S: Store<V>> Projector<V, S> {
     /// A projector of `V` into `store`.
     pub fn new(context: Context, store: S) -> Self {
-        let course = context.progress.register(V::NAME, store.generation(), &V::partitions());
+        let course = context.progress.register(V::NAME, store.generation(), &context.scope.partitions::<V>());
         let labels = [("view", V::NAME.to_owned()), ("generation", store.generation().to_string())];
         let view = std::marker::PhantomData;
         Self { context, store, course, labels, chance: backoff::system(), in_a_task: false, view }
@@ -164,7 +168,7 @@ impl<V: View, S: Store<V>> Projector<V, S> {
         self.show(&parked);
         let next =
             |partition| checkpoints.get(&partition).map_or(0, |checkpoint: &eventlog::Checkpoint| checkpoint.next);
-        self.course.restore(V::partitions().into_iter().map(|p| (p, next(p))));
+        self.course.restore(self.context.scope.partitions::<V>().into_iter().map(|p| (p, next(p))));
         let (out, deliveries) = mpsc::channel(reader::DEPTH);
         let reader = self.reader(checkpoints, Sorting::new(&parked, &care.unfit), care);
         if self.in_a_task {
@@ -197,9 +201,9 @@ impl<V: View, S: Store<V>> Projector<V, S> {
     }
 
     fn reader(&self, at: Checkpoints, sorting: Sorting, care: &Care) -> Reader<V> {
-        let Context { log, codec, rate, .. } = self.context.clone();
+        let Context { log, codec, rate, scope, .. } = self.context.clone();
         let (course, limit, chance) = (self.course.clone(), care.limit(), Arc::clone(&self.chance));
-        Reader { log, codec, course, limit, rate, sorting, at, chance, tail: None, view: self.view }
+        Reader { log, codec, course, limit, rate, scope, sorting, at, chance, tail: None, view: self.view }
     }
 
     async fn write(&self, mut deliveries: mpsc::Receiver<Delivery<V>>, parked: &mut Parked, care: &mut Care) -> End {
@@ -270,6 +274,8 @@ impl<V: View, S: Store<V>> Projector<V, S> {
 
     /// Folds events into the rows that the store has, and commits.
     async fn fold(&self, events: &[V::Event], moves: Vec<Move>, parking: Changes) -> Result<(), Failed> {
+        let forgets = mutant("whole-fold") && self.store.generation() != V::GENERATION;
+        let events = if forgets { &events[..events.len().saturating_sub(1)] } else { events };
         let folded = caught(|| fold::wanted::<V>(events)).map_err(panicked)?;
         let rows = if folded.is_empty() { Vec::new() } else { self.store.load(&folded).await? };
         let (upserts, deletes) = caught(|| fold::changes(events, rows)).map_err(panicked)?;

@@ -32,8 +32,19 @@ pub trait Store<V: View>: Clone + Send + Sync + 'static {
     /// then. After any other error it may have been written: committing again tells, by the first of these answers.
     fn commit(&self, commit: Commit<V>) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// All rows and checkpoints as of one moment, rows by key.
-    fn snapshot(&self) -> impl Future<Output = Result<Snapshot<V>, StoreError>> + Send;
+    /// Gives each row to `visit`, in any order, and says what the rows reflect: everything as of one moment. After an error
+    /// some rows may have been given.
+    fn scan(&self, visit: Visit<'_, V>) -> impl Future<Output = Result<Reflects, StoreError>> + Send;
+
+    /// All rows, by key: for views that fit into memory, such as those of tests.
+    fn snapshot(&self) -> impl Future<Output = Result<Snapshot<V>, StoreError>> + Send {
+        async {
+            let mut rows = BTreeMap::new();
+            let mut add = |row: V| drop(rows.insert(row.key(), row));
+            let reflects = self.scan(&mut add).await?;
+            Ok(Snapshot { rows, reflects })
+        }
+    }
 
     /// What is parked here.
     fn parking(&self) -> &dyn Parking;
@@ -102,15 +113,25 @@ pub struct Move {
     pub to: Checkpoint,
 }
 
+/// What is done with each row of a scan.
+pub type Visit<'v, V> = &'v mut (dyn FnMut(V) + Send);
+
+/// What the rows of a store reflect.
+#[derive(Debug, Clone)]
+pub struct Reflects {
+    /// Everything before these positions, but for the events that are parked.
+    pub checkpoints: Checkpoints,
+    /// Where these stand.
+    pub parked: BTreeSet<Place>,
+}
+
 /// A store's content as of one moment.
 #[derive(Debug, Clone)]
 pub struct Snapshot<V: View> {
     /// By key.
     pub rows: BTreeMap<V::Key, V>,
-    /// What the rows reflect, but for the events that are parked.
-    pub checkpoints: Checkpoints,
-    /// Where these stand.
-    pub parked: BTreeSet<Place>,
+    /// What they reflect.
+    pub reflects: Reflects,
 }
 
 /// Whatever a database says.

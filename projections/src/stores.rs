@@ -5,8 +5,6 @@ pub mod mongo;
 pub mod mysql;
 pub mod postgres;
 
-use std::collections::BTreeMap;
-
 use eventlog::{Checkpoint, Partition};
 use mongodb::Database;
 use schemas::topics;
@@ -15,7 +13,7 @@ use sqlx::{MySqlPool, PgPool};
 use self::memory::{MemoryStore, MemoryView};
 use crate::generations::{Generations, Notes};
 use crate::parking::Parking;
-use crate::store::{Checkpoints, Commit, Kind, Snapshot, Store, StoreError};
+use crate::store::{Checkpoints, Commit, Kind, Reflects, Store, StoreError, Visit};
 use crate::view::View;
 
 /// Where the stores are. A view whose store is not given lives in memory.
@@ -118,10 +116,10 @@ impl<V: MemoryView, S: Store<V>> Store<V> for Placed<V, S> {
         }
     }
 
-    async fn snapshot(&self) -> Result<Snapshot<V>, StoreError> {
+    async fn scan(&self, visit: Visit<'_, V>) -> Result<Reflects, StoreError> {
         match self {
-            Self::Memory(store) => store.snapshot().await,
-            Self::Server(store) => store.snapshot().await,
+            Self::Memory(store) => store.scan(visit).await,
+            Self::Server(store) => store.scan(visit).await,
         }
     }
 
@@ -168,8 +166,4 @@ fn notes_text(notes: &Notes) -> String {
 
 fn notes_of(text: &str) -> Result<Notes, serde_json::Error> {
     serde_json::from_str(text)
-}
-
-fn by_key<V: View>(rows: Vec<V>) -> BTreeMap<V::Key, V> {
-    rows.into_iter().map(|row| (row.key(), row)).collect()
 }

@@ -8,8 +8,10 @@ use eventlog::{EventLog, LogError, Partition, Tail, TailError};
 use schemas::{Codec, CodecError};
 use serde::Serialize;
 
+use crate::digest::{self, Digests};
+use crate::generations::{Scope, scope_of};
 use crate::parking::{Place, Resolution, Verdict};
-use crate::store::{Store, StoreError};
+use crate::store::{Checkpoints, Store, StoreError};
 use crate::view::View;
 use crate::views::{ToEach, Views};
 
@@ -110,21 +112,68 @@ pub async fn verify_one<V: View, S: Store<V>>(
     log: Arc<dyn EventLog>,
     codec: Arc<Codec>,
 ) -> Result<Report, VerifyError> {
-    let snapshot = store.snapshot().await.map_err(|source| VerifyError::Store { view: V::NAME, source })?;
+    let failed = |source| VerifyError::Store { view: V::NAME, source };
+    let scope = scope_of(store).await.map_err(failed)?;
+    let (stored, reflects) = digest::of_store(store, |_| true).await.map_err(failed)?;
+    let resolutions = store.parking().parked().await.map_err(failed)?.resolutions;
+    let (rows, parked) = (stored.len(), reflects.parked.len());
+    let records = reflects.checkpoints.values().map(|checkpoint| checkpoint.next).sum();
+    let exceptions = Exceptions { parked: reflects.parked, resolutions, scope };
+    let checkpoints = reflects.checkpoints;
+    let folding = tokio::task::spawn_blocking(move || against_log(stored, &*log, &codec, &checkpoints, &exceptions));
+    let found = folding.await.map_err(|source| VerifyError::Fold { view: V::NAME, source })??;
+    let keys: Vec<V::Key> = found.shown.keys().cloned().collect();
+    let loaded = store.load(&keys).await.map_err(failed)?;
+    let stored: BTreeMap<V::Key, V> = loaded.into_iter().map(|row| (row.key(), row)).collect();
+    let difference = |(key, folded): (V::Key, Option<V>)| Difference {
+        key: format!("{key:?}"),
+        stored: json(stored.get(&key)),
+        folded: json(folded.as_ref()),
+    };
+    let shown = found.shown.into_iter().map(difference).collect();
+    Ok(Report { view: V::NAME, rows, records, parked, differences: found.count, shown })
+}
+
+/// Rows that differ.
+struct Found<V: View> {
+    count: usize,
+    /// The first that were met, each as it should be.
+    shown: BTreeMap<V::Key, Option<V>>,
+}
+
+/// Compares rows with what the log makes of them, one partition after the other: all events of a row stand in one, so only
+/// that one's rows are in memory.
+fn against_log<V: View>(
+    mut stored: Digests<V>,
+    log: &dyn EventLog,
+    codec: &Codec,
+    checkpoints: &Checkpoints,
+    exceptions: &Exceptions,
+) -> Result<Found<V>, VerifyError> {
     // Opening at the checkpoints tells whether this is the log that was folded.
-    let from: Vec<_> =
-        snapshot.checkpoints.iter().map(|(partition, checkpoint)| (*partition, Some(*checkpoint))).collect();
-    let until = snapshot.checkpoints.iter().map(|(partition, checkpoint)| (*partition, checkpoint.next)).collect();
-    let records = snapshot.checkpoints.values().map(|checkpoint| checkpoint.next).sum();
-    let parked = store.parking().parked().await.map_err(|source| VerifyError::Store { view: V::NAME, source })?;
-    let (waiting, exceptions) =
-        (snapshot.parked.len(), Exceptions { parked: snapshot.parked, resolutions: parked.resolutions });
-    let folding = tokio::task::spawn_blocking(move || {
-        Tail::open(&*log, &from).map_err(|source| VerifyError::Log { view: V::NAME, source })?;
-        fold_all::<V>(&*log, &codec, &until, &exceptions)
-    });
-    let folded = folding.await.map_err(|source| VerifyError::Fold { view: V::NAME, source })??;
-    Ok(Report { parked: waiting, ..compare(&snapshot.rows, &folded, records) })
+    let from: Vec<_> = checkpoints.iter().map(|(partition, checkpoint)| (*partition, Some(*checkpoint))).collect();
+    Tail::open(log, &from).map_err(|source| VerifyError::Log { view: V::NAME, source })?;
+    let mut found = Found { count: 0, shown: BTreeMap::new() };
+    let mut differs = |key: V::Key, folded: Option<V>| {
+        found.count += 1;
+        if found.shown.len() < SHOWN {
+            found.shown.insert(key, folded);
+        }
+    };
+    for (partition, checkpoint) in checkpoints {
+        let until = BTreeMap::from([(*partition, checkpoint.next)]);
+        for (key, row) in fold_all::<V>(log, codec, &until, exceptions)? {
+            if stored.remove(&key) != Some(digest::of(&row)) {
+                differs(key, Some(row));
+            }
+        }
+    }
+    stored.into_keys().for_each(|key| differs(key, None));
+    Ok(found)
+}
+
+fn json<V: View>(row: Option<&V>) -> Option<serde_json::Value> {
+    row.map(|row| serde_json::to_value(row).unwrap_or_else(|error| error.to_string().into()))
 }
 
 /// Records that a view does not fold as they stand in the log.
@@ -134,6 +183,8 @@ pub struct Exceptions {
     pub parked: BTreeSet<Place>,
     /// What operators decided of others.
     pub resolutions: BTreeMap<Place, Resolution>,
+    /// Those before its beginning.
+    pub scope: Scope,
 }
 
 /// The rows that the log makes of `V`: the plain fold, record by record, of each partition up to the offset given.
@@ -155,7 +206,8 @@ pub fn fold_all<V: View>(
         let before = tail.checkpoints();
         for mut admitted in tail.poll(POLL_RECORDS, POLL).map_err(failed)? {
             let (partition, offset) = (admitted.partition, admitted.offset);
-            if offset >= until[&partition] || exceptions.parked.contains(&(partition, offset)) {
+            let left_out = exceptions.parked.contains(&(partition, offset)) || exceptions.scope.leaves_out(&admitted);
+            if offset >= until[&partition] || left_out {
                 continue;
             }
             match exceptions.resolutions.get(&(partition, offset)).map(|resolution| &resolution.verdict) {
@@ -179,26 +231,6 @@ pub fn fold_all<V: View>(
         }
     }
     Ok(rows)
-}
-
-fn compare<V: View>(stored: &BTreeMap<V::Key, V>, folded: &BTreeMap<V::Key, V>, records: u64) -> Report {
-    let mut keys: Vec<_> = stored.keys().chain(folded.keys().filter(|key| !stored.contains_key(key))).collect();
-    keys.retain(|key| stored.get(key) != folded.get(key));
-    let json =
-        |row: Option<&V>| row.map(|row| serde_json::to_value(row).unwrap_or_else(|error| error.to_string().into()));
-    let difference = |key: &&V::Key| Difference {
-        key: format!("{key:?}"),
-        stored: json(stored.get(key)),
-        folded: json(folded.get(key)),
-    };
-    Report {
-        view: V::NAME,
-        rows: stored.len(),
-        records,
-        parked: 0,
-        differences: keys.len(),
-        shown: keys.iter().take(SHOWN).map(difference).collect(),
-    }
 }
 
 struct Verify {

@@ -36,6 +36,12 @@ pub trait View: Clone + PartialEq + fmt::Debug + Serialize + Send + Sync + Sized
     /// The row's own key.
     fn key(&self) -> Self::Key;
 
+    /// The partition in which the events of a row stand.
+    fn home(key: &Self::Key) -> Partition;
+
+    /// Whether each row is made by one record, so that it is whole wherever a fold begins.
+    const ROWS_OF_ONE_RECORD: bool = false;
+
     /// Whether the outcome of [`Self::fold`] depends on the former row. Where it does not, the row is not loaded.
     fn needs_row(event: &Self::Event) -> bool {
         let _ = event;

@@ -9,11 +9,11 @@ use eventlog::simulated::SimulatedLog;
 use eventlog::{Admitted, Partition};
 use parking_lot::Mutex;
 use projections::ViewState;
-use projections::generations::Generations;
+use projections::generations::{Generations, Scope};
 use projections::parking::Parking;
 use projections::progress::Progress;
 use projections::projector::{Context, Projector};
-use projections::store::{Checkpoints, Commit, Kind, Snapshot, Store, StoreError};
+use projections::store::{Checkpoints, Commit, Kind, Reflects, Snapshot, Store, StoreError, Visit};
 use projections::stores::memory::{MemoryStore, MemoryView};
 use schemas::{Codec, Envelope};
 use tokio::task::JoinHandle;
@@ -82,8 +82,8 @@ impl<V: MemoryView> Store<V> for Rough<V> {
         if self.fate().await { failed() } else { Ok(()) }
     }
 
-    async fn snapshot(&self) -> Result<Snapshot<V>, StoreError> {
-        self.store.snapshot().await
+    async fn scan(&self, visit: Visit<'_, V>) -> Result<Reflects, StoreError> {
+        self.store.scan(visit).await
     }
 
     fn parking(&self) -> &dyn Parking {
@@ -164,6 +164,7 @@ impl<V: MemoryView> Watched for Watch<V> {
             progress: progress.clone(),
             batch_events: self.batch_events,
             rate: 0,
+            scope: Scope::default(),
             shutdown: CancellationToken::new(),
         };
         let random = self.store.random.clone();
@@ -203,7 +204,7 @@ impl<V: MemoryView> Watched for Watch<V> {
     }
 
     fn is_at(&self, log: &SimulatedLog) -> bool {
-        let checkpoints = self.snapshot().checkpoints;
+        let checkpoints = self.snapshot().reflects.checkpoints;
         let next = |partition| checkpoints.get(&partition).map_or(0, |checkpoint| checkpoint.next);
         V::partitions().into_iter().all(|partition| next(partition) == log.ends(partition).1)
     }

@@ -6,6 +6,7 @@ mod operators;
 #[path = "../support/own.rs"]
 mod own;
 mod process;
+mod replays;
 mod steps;
 
 use std::time::Duration;

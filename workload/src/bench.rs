@@ -4,6 +4,7 @@ pub mod ceiling;
 pub mod commands;
 mod fill;
 mod plot;
+pub mod rebuild;
 pub mod replay;
 pub mod report;
 pub mod restore;
@@ -19,6 +20,8 @@ pub enum Command {
     Commands(commands::Args),
     /// Views built from an empty checkpoint, beside what their stores take at most
     Replay(replay::Args),
+    /// Views built anew beside live traffic: speed, forecasts, what customers feel, and whether the rows are right
+    Rebuild(rebuild::Args),
     /// Restarts, takeover, memory, and the cost of a command as the log grows
     Restore(restore::Args),
 }
@@ -31,6 +34,7 @@ pub fn run(command: &Command) -> Result<()> {
     match command {
         Command::Commands(args) => commands::run(args),
         Command::Replay(args) => replay::run(args),
+        Command::Rebuild(args) => rebuild::run(args).map(drop),
         Command::Restore(args) => restore::run(args),
     }
 }

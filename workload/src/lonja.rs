@@ -1,6 +1,7 @@
 //! The program that all this is about, started as users start it.
 
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -56,6 +57,25 @@ impl Lonja {
         command.args(["serve", "--listen", &address.to_string(), "--operators-listen", ANY_PORT, "--data"]);
         command.arg(directory.join(format!("{name}-data")));
         Server::start(name, command, address, "/readyz", directory)
+    }
+
+    /// The same where it may take longer, and with the operators' API at an address that is known.
+    ///
+    /// # Errors
+    /// When it does not become ready.
+    pub fn serve_within(&self, limit: Duration, name: &str, directory: &Path, operating: SocketAddr) -> Result<Server> {
+        let address = free_address()?;
+        let mut command = self.command();
+        command.args([
+            "serve",
+            "--listen",
+            &address.to_string(),
+            "--operators-listen",
+            &operating.to_string(),
+            "--data",
+        ]);
+        command.arg(directory.join(format!("{name}-data")));
+        Server::start_within(limit, name, command, address, "/readyz", directory)
     }
 
     /// Starts `lonja commands` as node `name`, with its state in `directory` under that name, and waits so long at most.

@@ -32,7 +32,7 @@ enum Command {
     Faults(proof::Args),
     /// Simulate all of it on one thread, from seeds: `simulate --seeds N`
     Simulate(proof::Args),
-    /// Measure: `bench commands`, `bench replay`, `bench restore`
+    /// Measure: `bench commands`, `bench replay`, `bench rebuild`, `bench restore`
     Bench(proof::Args),
     /// Check the term protocol exhaustively within larger bounds
     Model(proof::Args),

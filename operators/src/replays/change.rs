@@ -7,18 +7,18 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use projections::generations::{Generation, Notes, Verified, now};
+use projections::generations::{Begin, Generation, Notes, Verified, now};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use super::standing::{self, Standing};
-use super::{deeds, find, generations};
+use super::{deeds, find, generations, scope};
 use crate::audit::Deed;
 use crate::body::Body;
 use crate::operator::Operator;
 use crate::parked::{given, unavailable, view};
-use crate::problem::{GENERATION_BEHIND, GENERATION_IN_USE, Problem};
+use crate::problem::{GENERATION_BEHIND, GENERATION_IN_USE, Problem, SCOPE_UNFIT};
 use crate::server::Shared;
 
 /// Most events a second of a replay, where nobody says another: live traffic is to feel none of it.
@@ -35,6 +35,11 @@ pub(crate) struct Start {
     view: String,
     /// Most events a second; 0 is no bound.
     rate: Option<u64>,
+    /// These alone, such as `order.events/3`; all without it.
+    #[serde(default)]
+    partitions: Vec<String>,
+    /// An offset of the one partition, or a time.
+    from: Option<String>,
     reason: String,
 }
 
@@ -68,9 +73,11 @@ pub(crate) async fn start(State(operators): State<Shared>, operator: Operator, B
         return Err(Problem::new(&GENERATION_IN_USE, detail));
     }
     let rate = body.rate.unwrap_or(RATE);
-    on_record(&operators, &operator, "replay start", view, reason, (Value::Null, json!({ "rate": rate }))).await?;
+    let scope = scope::of(&operators, view, &body.partitions, body.from.as_deref()).await?;
+    let after = json!({ "rate": rate, "scope": scope });
+    on_record(&operators, &operator, "replay start", view, reason, (Value::Null, after)).await?;
     let (name, reason) = (operator.as_str().to_owned(), reason.to_owned());
-    let notes = Notes { started_at: Some(now().0), operator: name, reason, rate, ..Notes::default() };
+    let notes = Notes { started_at: Some(now().0), operator: name, reason, rate, scope, ..Notes::default() };
     let number = deeds::generations(&operators, view)?.create(notes).await.map_err(unavailable)?;
     shown(&operators, view, number).await
 }
@@ -89,6 +96,22 @@ pub(crate) async fn resume(State(operators): State<Shared>, operator: Operator, 
         if let Some(paused_at) = notes.paused_at.take() {
             notes.paused_ms += now().0 - paused_at;
         }
+    })
+    .await
+}
+
+/// `POST /v1/replays/widen`: the rest of the partitions, too.
+pub(crate) async fn widen(State(operators): State<Shared>, operator: Operator, Body(body): Body<Change>) -> Accepted {
+    let view = view(&body.view)?;
+    let Generation { notes, number, .. } = find(view, &generations(&operators, view).await?, body.generation)?;
+    if let Some(Begin::Offset(offset)) = notes.scope.from {
+        let detail =
+            format!("generation {number} begins at offset {offset} of its partition, which means nothing in others");
+        return Err(Problem::new(&SCOPE_UNFIT, detail));
+    }
+    change(&operators, &operator, "replay widen", &body, |notes| {
+        notes.scope.partitions.clear();
+        notes.verified = None;
     })
     .await
 }
@@ -152,6 +175,11 @@ pub(crate) async fn promote(State(operators): State<Shared>, operator: Operator,
     let (view, reason) = (view(&body.view)?, given(&body.reason)?);
     let all = generations(&operators, view).await?;
     let to = find(view, &all, body.generation)?;
+    if let Some(partitions) = scope::shown(&to.notes.scope) {
+        let detail =
+            format!("generation {} of {view} folds {} alone: widen it first", to.number, partitions.join(", "));
+        return Err(Problem::new(&SCOPE_UNFIT, detail));
+    }
     move_pointer(&operators, &operator, "replay promote", (view, reason), &all, to).await
 }
 

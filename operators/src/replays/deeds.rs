@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use eventlog::EventLog;
+use eventlog::{EventLog, Partition};
 use projections::StoreError;
-use projections::generations::{Diff, Generations, compare};
+use projections::generations::{Diff, Generations, Scope, compare};
 use projections::store::{Checkpoints, Store};
 use projections::verify::{Report, VerifyError, verify_one};
 use projections::view::View;
@@ -58,19 +58,34 @@ impl ToEach for Verify {
 }
 
 /// How far a generation has come, and how far it is to go.
-pub(super) struct Reached {
+pub(super) struct Reached<'s> {
     pub view: &'static str,
     pub generation: u32,
+    pub scope: &'s Scope,
 }
 
-impl ToEach for Reached {
-    type Outcome = Option<Result<(Vec<eventlog::Partition>, Checkpoints), StoreError>>;
+impl ToEach for Reached<'_> {
+    type Outcome = Option<Result<(Vec<Partition>, Checkpoints), StoreError>>;
 
     async fn to<V: View, S: Store<V>>(&self, store: &S) -> Self::Outcome {
         if V::NAME != self.view {
             return None;
         }
         let reached = store.numbered(self.generation).checkpoints().await;
-        Some(reached.map(|checkpoints| (V::partitions(), checkpoints)))
+        Some(reached.map(|checkpoints| (self.scope.partitions::<V>(), checkpoints)))
+    }
+}
+
+/// What of the log a view can be folded from.
+pub(super) struct Foldable {
+    pub view: &'static str,
+}
+
+impl ToEach for Foldable {
+    /// Its partitions, and whether each row is made by one record.
+    type Outcome = Option<(Vec<Partition>, bool)>;
+
+    async fn to<V: View, S: Store<V>>(&self, _: &S) -> Self::Outcome {
+        (V::NAME == self.view).then(|| (V::partitions(), V::ROWS_OF_ONE_RECORD))
     }
 }

@@ -9,6 +9,7 @@ use projections::generations::{Generation, Notes, Verified, now};
 use serde::Serialize;
 
 use super::deeds::Reached;
+use super::scope;
 use crate::parked::unavailable;
 use crate::problem::{INTERNAL_ERROR, LOG_UNAVAILABLE, Problem, VIEW_NOT_FOUND};
 use crate::range::time;
@@ -40,6 +41,10 @@ pub(crate) struct Standing {
     pub eta_seconds: Option<f64>,
     /// Most events a second; 0 is no bound.
     pub rate: u64,
+    /// The partitions that it folds, where these are not all.
+    pub partitions: Option<Vec<String>>,
+    /// Where it begins: an offset or a time; nothing at the start of the log.
+    pub from: Option<String>,
     pub started_at: Option<String>,
     pub operator: String,
     pub reason: String,
@@ -50,7 +55,13 @@ pub(crate) struct Standing {
 
 pub(super) async fn of(operators: &Shared, view: &'static str, generation: Generation) -> Result<Standing, Problem> {
     let number = generation.number;
-    let reached = operators.views.each(&Reached { view, generation: number }).await.into_iter().flatten().next();
+    let reached = operators
+        .views
+        .each(&Reached { view, generation: number, scope: &generation.notes.scope })
+        .await
+        .into_iter()
+        .flatten()
+        .next();
     let reached = reached.ok_or_else(|| Problem::new(&VIEW_NOT_FOUND, view))?;
     let (partitions, checkpoints) = reached.map_err(unavailable)?;
     let next = |partition: Partition| checkpoints.get(&partition).map_or(0, |checkpoint| checkpoint.next);
@@ -76,6 +87,8 @@ pub(super) async fn of(operators: &Shared, view: &'static str, generation: Gener
         events_per_second,
         eta_seconds: events_per_second.filter(|rate| *rate > 0.0).map(|rate| lag_events as f64 / rate),
         rate: notes.rate,
+        partitions: scope::shown(&notes.scope),
+        from: notes.scope.from.map(scope::begin),
         started_at: notes.started_at.map(|at| time(Timestamp(at))),
         operator: notes.operator,
         reason: notes.reason,

@@ -1,16 +1,20 @@
 //! What is different between two generations of a view.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::Serialize;
 use tokio::time::sleep;
 
-use crate::store::{Snapshot, Store, StoreError};
+use super::scope_of;
+use crate::digest;
+use crate::store::{Store, StoreError};
 use crate::view::View;
 
 /// How often rows that differ are looked at again: the generations do not stand at the same place while events come in.
 const LOOKS: usize = 5;
+/// Most rows that are looked at again.
+const LOOKED_AT_MAX: usize = 10_000;
 /// How long between two looks.
 const BETWEEN: Duration = Duration::from_millis(300);
 
@@ -46,47 +50,46 @@ pub struct Change {
     pub to: Option<serde_json::Value>,
 }
 
-/// Compares all rows of two generations. A row counts as different when it was so at each of several looks.
+/// Compares all rows of two generations, or those that the other one folds where that is a part. A row counts as different when it
+/// was so at each of several looks.
 ///
 /// # Errors
 /// When the store cannot be read.
 pub async fn compare<V: View, S: Store<V>>(from: &S, to: &S, samples: usize) -> Result<Diff, StoreError> {
-    let (Snapshot { rows: old, .. }, Snapshot { rows: new, .. }) = (from.snapshot().await?, to.snapshot().await?);
-    let keys: BTreeSet<&V::Key> = old.keys().chain(new.keys()).collect();
-    let mut different: Vec<V::Key> =
-        keys.iter().filter(|key| old.get(key) != new.get(key)).map(|key| V::Key::clone(key)).collect();
-    let total = keys.len() as u64;
-    let mut rows = (old, new);
+    let scope = scope_of(to).await?;
+    let (old, _) = digest::of_store(from, |key| scope.has::<V>(key)).await?;
+    let (new, _) = digest::of_store(to, |_| true).await?;
+    let total = old.len() + new.keys().filter(|key| !old.contains_key(*key)).count();
+    let keys = old.keys().chain(new.keys().filter(|key| !old.contains_key(*key)));
+    let is_there = |key: &V::Key| (old.contains_key(key), new.contains_key(key));
+    let mut different: Vec<(V::Key, (bool, bool))> =
+        keys.filter(|key| old.get(*key) != new.get(*key)).map(|key| (key.clone(), is_there(key))).collect();
+    different.sort_unstable();
     for _ in 0..LOOKS {
-        if different.is_empty() {
+        // So many do not come of events that one of both has not folded yet.
+        if different.is_empty() || different.len() > LOOKED_AT_MAX {
             break;
         }
         sleep(BETWEEN).await;
-        rows = (of(from, &different).await?, of(to, &different).await?);
-        different.retain(|key| rows.0.get(key) != rows.1.get(key));
+        let keys: Vec<V::Key> = different.into_iter().map(|(key, _)| key).collect();
+        let (old, new) = (of(from, &keys).await?, of(to, &keys).await?);
+        let differs = keys.into_iter().filter(|key| old.get(key) != new.get(key));
+        different = differs.map(|key| (key.clone(), (old.contains_key(&key), new.contains_key(&key)))).collect();
     }
-    let mut diff = Diff {
+    let count = |kind| different.iter().filter(|(_, is)| *is == kind).count() as u64;
+    let shown: Vec<V::Key> = different.iter().take(samples).map(|(key, _)| key.clone()).collect();
+    let (old, new) = (of(from, &shown).await?, of(to, &shown).await?);
+    let sample = |key: &V::Key| Change { key: format!("{key:?}"), from: json(old.get(key)), to: json(new.get(key)) };
+    Ok(Diff {
         view: V::NAME,
         from: from.generation(),
         to: to.generation(),
-        same: total - different.len() as u64,
-        added: 0,
-        removed: 0,
-        changed: 0,
-        samples: Vec::new(),
-    };
-    for key in &different {
-        let (old, new) = (rows.0.get(key), rows.1.get(key));
-        *match (old, new) {
-            (None, _) => &mut diff.added,
-            (_, None) => &mut diff.removed,
-            _ => &mut diff.changed,
-        } += 1;
-        if diff.samples.len() < samples {
-            diff.samples.push(Change { key: format!("{key:?}"), from: json(old), to: json(new) });
-        }
-    }
-    Ok(diff)
+        same: (total - different.len()) as u64,
+        added: count((false, true)),
+        removed: count((true, false)),
+        changed: count((true, true)),
+        samples: shown.iter().map(sample).collect(),
+    })
 }
 
 async fn of<V: View, S: Store<V>>(store: &S, keys: &[V::Key]) -> Result<BTreeMap<V::Key, V>, StoreError> {

@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::Generation;
+use super::{Generation, Scope};
 use crate::follower::Follower;
 use crate::progress::{Course, ViewState};
 use crate::projector::{Context, Projector, chain};
@@ -35,6 +35,7 @@ pub(crate) struct Supervisor<V: View, S: Store<V>> {
 struct Running {
     course: Course,
     rate: u64,
+    scope: Scope,
     shutdown: CancellationToken,
     task: JoinHandle<()>,
 }
@@ -87,14 +88,20 @@ impl<V: View, S: Store<V>> Supervisor<V, S> {
         let live = generations.iter().find(|generation| generation.live).map(|generation| generation.number);
         for (number, generation) in &wanted {
             let rate = if generation.live { 0 } else { generation.notes.rate };
+            let scope = &generation.notes.scope;
             match self.running.get(number) {
-                Some(running) if running.rate == rate => {}
-                Some(_) => {
+                Some(running) if running.rate == rate && running.scope == *scope => continue,
+                Some(running) => {
+                    let widened = running.scope != *scope;
                     self.stop(*number).await;
-                    self.start(*number, rate);
+                    // What is announced of it says which partitions it has.
+                    if widened {
+                        self.context.progress.forget(V::NAME, *number);
+                    }
                 }
-                None => self.start(*number, rate),
+                None => {}
             }
+            self.start(*number, rate, scope.clone());
         }
         // Only what has been at its store is shown: the position that readers rely on is known then.
         let Some(live) = live else { return };
@@ -113,9 +120,9 @@ impl<V: View, S: Store<V>> Supervisor<V, S> {
         }
     }
 
-    fn start(&mut self, number: u32, rate: u64) {
+    fn start(&mut self, number: u32, rate: u64, scope: Scope) {
         let (store, shutdown) = (self.store.numbered(number), self.context.shutdown.child_token());
-        let context = Context { rate, shutdown: shutdown.clone(), ..self.context.clone() };
+        let context = Context { rate, scope: scope.clone(), shutdown: shutdown.clone(), ..self.context.clone() };
         let (course, task) = if self.folds {
             let projector = Projector::<V, S>::new(context, store);
             (projector.course(), projector.spawn())
@@ -123,7 +130,7 @@ impl<V: View, S: Store<V>> Supervisor<V, S> {
             let follower = Follower::<V, S>::new(store, &context.progress, shutdown.clone());
             (follower.course(), follower.spawn())
         };
-        self.running.insert(number, Running { course, rate, shutdown, task });
+        self.running.insert(number, Running { course, rate, scope, shutdown, task });
     }
 
     async fn stop(&mut self, number: u32) {

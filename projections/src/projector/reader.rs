@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use super::backoff::{Backoff, Chance};
 use super::sorting::{Sorted, Sorting, Unsorted};
 use super::trace;
+use crate::generations::Scope;
 use crate::parking::{ParkedEvent, Place};
 use crate::progress::Course;
 use crate::store::{Checkpoints, Move};
@@ -52,6 +53,8 @@ pub(super) struct Batch<V: View> {
     pub(super) oldest: Option<Timestamp>,
     /// Of every partition that was read, if only void records or decisions that changed nothing.
     pub(super) moves: Vec<Move>,
+    /// How many records come before the beginning of what is folded.
+    pub(super) left_out: u64,
 }
 
 /// Reads the partitions of a view from their checkpoints on.
@@ -63,6 +66,8 @@ pub(super) struct Reader<V: View> {
     pub(super) limit: Arc<AtomicUsize>,
     /// Most records a second; 0 is no bound.
     pub(super) rate: u64,
+    /// Which part of the log is folded.
+    pub(super) scope: Scope,
     pub(super) sorting: Sorting,
     pub(super) at: Checkpoints,
     pub(super) chance: Chance,
@@ -124,7 +129,7 @@ impl<V: View> Reader<V> {
     /// How long to pause so that no more than the rate is read. Without a bound, not at all.
     fn brake(&self, delivery: &Delivery<V>, begun: Instant) -> Option<Duration> {
         let Delivery::Batch(batch) = delivery else { return None };
-        let records: u64 = batch.moves.iter().map(|step| step.to.next - step.expected).sum();
+        let records: u64 = batch.moves.iter().map(|step| step.to.next - step.expected).sum::<u64>() - batch.left_out;
         let due = Duration::from_nanos(records.saturating_mul(1_000_000_000).checked_div(self.rate)?);
         due.checked_sub(begun.elapsed()).map(|pause| pause.min(PAUSE_MAX))
     }
@@ -144,7 +149,8 @@ impl<V: View> Reader<V> {
 
     /// Opens the log where reading stands, which also checks that it is still the log that was read.
     fn open(&mut self) -> Result<(), End> {
-        let partitions: Vec<_> = V::partitions().into_iter().map(|p| (p, self.at.get(&p).copied())).collect();
+        let partitions: Vec<_> =
+            self.scope.partitions::<V>().into_iter().map(|p| (p, self.at.get(&p).copied())).collect();
         let tail = Tail::open(&*self.log, &partitions)?;
         self.aim(&partitions).map_err(TailError::Log)?;
         self.tail = Some((tail, usize::MAX));
@@ -187,9 +193,14 @@ impl<V: View> Reader<V> {
             traces: Vec::new(),
             oldest: admitted.iter().map(|record| record.timestamp).min(),
             moves: Vec::new(),
+            left_out: 0,
         };
         self.sorting.begin();
         for record in admitted {
+            if self.scope.leaves_out(&record) {
+                batch.left_out += 1;
+                continue;
+            }
             let place = (record.partition, record.offset);
             let traceparent = record.envelope.traceparent.clone().filter(|parent| trace::is_sampled(parent));
             match self.sorting.sort::<V>(&self.codec, record).map_err(|why| unsorted(place, &why))? {

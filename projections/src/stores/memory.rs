@@ -16,7 +16,7 @@ use self::parking::MemoryParking;
 use self::parts::Parts;
 use crate::generations::{Generations, Notes};
 use crate::parking::Parking;
-use crate::store::{Checkpoints, Commit, Kind, Snapshot, Store, StoreError};
+use crate::store::{Checkpoints, Commit, Kind, Reflects, Store, StoreError, Visit};
 use crate::view::View;
 
 /// A view that can live in memory.
@@ -173,11 +173,10 @@ impl<V: MemoryView> Store<V> for MemoryStore<V> {
         Ok(())
     }
 
-    async fn snapshot(&self) -> Result<Snapshot<V>, StoreError> {
+    async fn scan(&self, visit: Visit<'_, V>) -> Result<Reflects, StoreError> {
         let content = self.content.read();
-        let rows = content.rows.iter().map(|(key, row)| (key.clone(), V::clone(row))).collect();
-        let parked = content.parking.places();
-        Ok(Snapshot { rows, checkpoints: content.checkpoints.clone(), parked })
+        content.rows.iter().for_each(|(_, row)| visit(V::clone(row)));
+        Ok(Reflects { checkpoints: content.checkpoints.clone(), parked: content.parking.places() })
     }
 
     fn parking(&self) -> &dyn Parking {

@@ -31,10 +31,10 @@ use mongodb::options::{Acknowledgment, ClientOptions, ReadConcern, TransactionOp
 use mongodb::{Client, Collection, Database, IndexModel};
 
 pub(crate) use self::parking::parking_collections;
-use super::{ServerStore, Stores, by_key};
+use super::{ServerStore, Stores};
 use crate::generations::Generations;
 use crate::parking::Parking;
-use crate::store::{Checkpoints, Commit, Kind, Snapshot, Source, Store, StoreError};
+use crate::store::{Checkpoints, Commit, Kind, Reflects, Source, Store, StoreError, Visit};
 use crate::view::View;
 
 /// The collection of checkpoints.
@@ -193,26 +193,27 @@ impl<V: MongoView> MongoStore<V> {
         Ok(true)
     }
 
-    /// A snapshot shows what a majority has; asking the session anything before makes it wait for what is there now. The
-    /// server ends a transaction after a minute.
-    async fn read_all(&self) -> Result<Snapshot<V>, Source> {
-        let mut session = self.database.client().start_session().await?;
+    /// Reads of one moment outside a transaction, which the server would end after a minute: it keeps the past for five. They
+    /// show what a majority has, so that is waited for first.
+    async fn read_all(&self, visit: Visit<'_, V>) -> Result<Reflects, Source> {
+        let client = self.database.client();
+        let mut session = client.start_session().await?;
         self.database.run_command(doc! { "ping": 1 }).session(&mut session).await?;
-        session.start_transaction().read_concern(ReadConcern::snapshot()).await?;
-        let mut rows = Vec::new();
+        let checkpoints = self.checkpoint_documents();
+        let until = checkpoints.find_one(doc! {}).read_concern(ReadConcern::majority());
+        until.session(&mut session).await?;
+        let mut session = client.start_session().snapshot(true).await?;
         let mut found = self.rows().find(doc! {}).session(&mut session).await?;
         while let Some(document) = found.next(&mut session).await.transpose()? {
-            rows.push(V::read(&document)?);
+            visit(V::read(&document)?);
         }
         let mut documents = Vec::new();
-        let mut found =
-            self.checkpoint_documents().find(checkpoints::filter::<V>(self.generation)).session(&mut session).await?;
+        let mut found = checkpoints.find(checkpoints::filter::<V>(self.generation)).session(&mut session).await?;
         while let Some(document) = found.next(&mut session).await.transpose()? {
             documents.push(document);
         }
         let parked = parking::places::<V>(&self.database, self.generation, &mut session).await?;
-        session.abort_transaction().await?;
-        Ok(Snapshot { rows: by_key(rows), checkpoints: checkpoints::read_all::<V>(&documents)?, parked })
+        Ok(Reflects { checkpoints: checkpoints::read_all::<V>(&documents)?, parked })
     }
 }
 
@@ -249,8 +250,8 @@ impl<V: MongoView> Store<V> for MongoStore<V> {
         }
     }
 
-    async fn snapshot(&self) -> Result<Snapshot<V>, StoreError> {
-        self.read_all().await.map_err(|source| StoreError::Load { view: V::NAME, source })
+    async fn scan(&self, visit: Visit<'_, V>) -> Result<Reflects, StoreError> {
+        self.read_all(visit).await.map_err(|source| StoreError::Load { view: V::NAME, source })
     }
 
     fn parking(&self) -> &dyn Parking {

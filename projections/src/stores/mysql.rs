@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use eventlog::{Checkpoint, Partition, Terms};
+use futures::TryStreamExt;
 use parking_lot::RwLock;
 use schemas::Term;
 use serde::Serialize;
@@ -24,10 +25,10 @@ use sqlx::{AssertSqlSafe, Connection, Executor, MySql, MySqlPool, Row};
 use uuid::Uuid;
 
 use self::sql::Statements;
-use super::{ServerStore, Stores, by_key, checkpoint_of};
+use super::{ServerStore, Stores, checkpoint_of};
 use crate::generations::Generations;
 use crate::parking::Parking;
-use crate::store::{Checkpoints, Commit, Kind, Move, Snapshot, Store, StoreError};
+use crate::store::{Checkpoints, Commit, Kind, Move, Reflects, Store, StoreError, Visit};
 use crate::view::View;
 
 /// What a start expects to find; applied by a step.
@@ -143,16 +144,19 @@ impl<V: MysqlView> MysqlStore<V> {
         load.fetch_all(&self.pool).await?.iter().map(V::read).collect()
     }
 
-    async fn read_all(&self) -> Result<Snapshot<V>, sqlx::Error> {
+    async fn read_all(&self, visit: Visit<'_, V>) -> Result<Reflects, sqlx::Error> {
         let mut connection = self.pool.acquire().await?;
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ").await?;
         let mut transaction = connection.begin_with("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY").await?;
-        let all = sqlx::query(AssertSqlSafe(Arc::clone(&self.statements.all))).fetch_all(&mut *transaction).await?;
+        let mut all = sqlx::query(AssertSqlSafe(Arc::clone(&self.statements.all))).fetch(&mut *transaction);
+        while let Some(row) = all.try_next().await? {
+            visit(V::read(&row)?);
+        }
+        drop(all);
         let checkpoints = self.read_checkpoints(&mut *transaction).await?;
         let parked = parking::places::<V>(self.generation, &mut transaction).await?;
         transaction.rollback().await?;
-        let rows = all.iter().map(V::read).collect::<Result<Vec<_>, _>>()?;
-        Ok(Snapshot { rows: by_key(rows), checkpoints, parked })
+        Ok(Reflects { checkpoints, parked })
     }
 }
 
@@ -183,8 +187,8 @@ impl<V: MysqlView> Store<V> for MysqlStore<V> {
         }
     }
 
-    async fn snapshot(&self) -> Result<Snapshot<V>, StoreError> {
-        self.read_all().await.map_err(|source| StoreError::Load { view: V::NAME, source: source.into() })
+    async fn scan(&self, visit: Visit<'_, V>) -> Result<Reflects, StoreError> {
+        self.read_all(visit).await.map_err(|source| StoreError::Load { view: V::NAME, source: source.into() })
     }
 
     fn parking(&self) -> &dyn Parking {

@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use eventlog::{Checkpoint, Partition, Terms};
+use futures::TryStreamExt;
 use parking_lot::RwLock;
 use schemas::Term;
 use sqlx::error::BoxDynError;
@@ -25,10 +26,10 @@ use sqlx::{Arguments, AssertSqlSafe, Encode, Executor, PgPool, Postgres, Row, Ty
 use uuid::Uuid;
 
 use self::sql::Statements;
-use super::{ServerStore, Stores, by_key, checkpoint_of};
+use super::{ServerStore, Stores, checkpoint_of};
 use crate::generations::Generations;
 use crate::parking::Parking;
-use crate::store::{Checkpoints, Commit, Kind, Move, Snapshot, Store, StoreError};
+use crate::store::{Checkpoints, Commit, Kind, Move, Reflects, Store, StoreError, Visit};
 use crate::view::View;
 
 /// What a start expects to find; applied by a step.
@@ -161,14 +162,17 @@ impl<V: PostgresView> PostgresStore<V> {
         Ok(moved.cast_unsigned() == commit.moves.len() as u64)
     }
 
-    async fn read_all(&self) -> Result<Snapshot<V>, sqlx::Error> {
+    async fn read_all(&self, visit: Visit<'_, V>) -> Result<Reflects, sqlx::Error> {
         let mut transaction = self.pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
-        let all = sqlx::query(AssertSqlSafe(Arc::clone(&self.statements.all))).fetch_all(&mut *transaction).await?;
+        let mut all = sqlx::query(AssertSqlSafe(Arc::clone(&self.statements.all))).fetch(&mut *transaction);
+        while let Some(row) = all.try_next().await? {
+            visit(V::read(&row)?);
+        }
+        drop(all);
         let checkpoints = self.read_checkpoints(&mut *transaction).await?;
         let parked = parking::places::<V>(self.number(), &mut *transaction).await?;
         transaction.rollback().await?;
-        let rows = all.iter().map(V::read).collect::<Result<Vec<_>, _>>()?;
-        Ok(Snapshot { rows: by_key(rows), checkpoints, parked })
+        Ok(Reflects { checkpoints, parked })
     }
 }
 
@@ -200,8 +204,8 @@ impl<V: PostgresView> Store<V> for PostgresStore<V> {
         }
     }
 
-    async fn snapshot(&self) -> Result<Snapshot<V>, StoreError> {
-        self.read_all().await.map_err(|source| StoreError::Load { view: V::NAME, source: source.into() })
+    async fn scan(&self, visit: Visit<'_, V>) -> Result<Reflects, StoreError> {
+        self.read_all(visit).await.map_err(|source| StoreError::Load { view: V::NAME, source: source.into() })
     }
 
     fn parking(&self) -> &dyn Parking {

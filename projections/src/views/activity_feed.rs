@@ -111,6 +111,13 @@ impl View for Activity {
         (self.topic.clone(), self.partition, self.offset)
     }
 
+    fn home((topic, number, _): &Self::Key) -> Partition {
+        let topic = if *topic == topics::ORDER.name { &topics::ORDER } else { &topics::STOCK };
+        Partition { topic, number: *number }
+    }
+
+    const ROWS_OF_ONE_RECORD: bool = true;
+
     fn needs_row(_: &Self) -> bool {
         false
     }

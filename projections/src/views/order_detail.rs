@@ -3,7 +3,7 @@
 use domain::Timestamp;
 use domain::money::Money;
 use domain::order::{Line, Order, OrderEvent};
-use eventlog::Admitted;
+use eventlog::{Admitted, Partition};
 use schemas::{Codec, CodecError, Topic, topics};
 use serde::{Deserialize, Serialize};
 use sqlx::error::BoxDynError;
@@ -72,6 +72,10 @@ impl View for OrderDetail {
 
     fn key(&self) -> Uuid {
         self.id
+    }
+
+    fn home(key: &Uuid) -> Partition {
+        Partition::of(&topics::ORDER, key.to_string().as_bytes())
     }
 
     fn needs_row(recorded: &Self::Event) -> bool {

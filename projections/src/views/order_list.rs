@@ -7,7 +7,7 @@ use std::str::FromStr;
 use domain::Timestamp;
 use domain::money::Money;
 use domain::order::{Order, OrderEvent};
-use eventlog::Admitted;
+use eventlog::{Admitted, Partition};
 use schemas::{Codec, CodecError, Topic, topics};
 use serde::Serialize;
 use sqlx::error::BoxDynError;
@@ -56,6 +56,10 @@ impl View for OrderSummary {
 
     fn key(&self) -> Uuid {
         self.id
+    }
+
+    fn home(key: &Uuid) -> Partition {
+        Partition::of(&topics::ORDER, key.to_string().as_bytes())
     }
 
     fn needs_row(recorded: &Self::Event) -> bool {

@@ -1,7 +1,7 @@
 //! How much of a SKU there is: `GET /v1/stock/{sku}`. In MySQL, key = SKU.
 
 use domain::stock::{StockEvent, StockItem};
-use eventlog::Admitted;
+use eventlog::{Admitted, Partition};
 use schemas::{Codec, CodecError, Topic, topics};
 use serde::Serialize;
 use sqlx::Row;
@@ -48,6 +48,10 @@ impl View for StockLevel {
 
     fn key(&self) -> String {
         self.sku.clone()
+    }
+
+    fn home(key: &String) -> Partition {
+        Partition::of(&topics::STOCK, key.as_bytes())
     }
 
     fn needs_row(recorded: &Self::Event) -> bool {

@@ -72,7 +72,7 @@ async fn assert_holds<V: View, S: Store<V>>(store: &S, rows: &[V], moves: &[Move
     let snapshot = store.snapshot().await.unwrap();
     assert!(snapshot.rows.into_values().eq(rows.iter().cloned()), "{} holds other rows", V::NAME);
     let checkpoints: BTreeMap<Partition, Checkpoint> = moves.iter().map(|step| (step.partition, step.to)).collect();
-    assert_eq!(snapshot.checkpoints, checkpoints);
+    assert_eq!(snapshot.reflects.checkpoints, checkpoints);
     assert_eq!(store.open().await.unwrap(), checkpoints);
 }
 

@@ -35,8 +35,8 @@ impl ToEach for Content {
     type Outcome = String;
 
     async fn to<V: View, S: Store<V>>(&self, store: &S) -> String {
-        let Snapshot { rows, checkpoints, parked } = store.snapshot().await.unwrap();
-        format!("{rows:?} {checkpoints:?} {parked:?}")
+        let Snapshot { rows, reflects } = store.snapshot().await.unwrap();
+        format!("{rows:?} {reflects:?}")
     }
 }
 

@@ -21,15 +21,21 @@ use crate::homes::{Home, Scene};
 use crate::running::PATIENCE;
 
 /// Starts as a process does.
-async fn run(scene: &Scene, history: &History) -> Projections {
+pub async fn run(scene: &Scene, history: &History) -> Projections {
     let (log, codec) = (log_of(history), Arc::clone(&history.codec));
     start(&scene.config, log, codec, Folds::All, CancellationToken::new()).await.unwrap()
 }
 
+/// What a step of every view works with.
+#[derive(Clone, Copy)]
+pub struct Step<'s> {
+    pub running: &'s Projections,
+    pub history: &'s History,
+}
+
 /// One step of every view.
-struct Step<'s> {
-    running: &'s Projections,
-    history: &'s History,
+struct Way<'s> {
+    step: Step<'s>,
     deed: Deed,
 }
 
@@ -51,18 +57,18 @@ enum Deed {
     Check,
 }
 
-impl ToEach for Step<'_> {
+impl ToEach for Way<'_> {
     type Outcome = ();
 
     async fn to<V: View, S: Store<V>>(&self, store: &S) {
         match self.deed {
-            Deed::Spoil => self.spoil(store).await,
-            Deed::Build => self.build(store).await,
-            Deed::Pause => self.pause(store).await,
-            Deed::Promote => self.promote(store).await,
-            Deed::RollBack => self.roll_back(store).await,
-            Deed::Retire => self.retire(store).await,
-            Deed::Check => self.check(store).await,
+            Deed::Spoil => self.step.spoil(store).await,
+            Deed::Build => self.step.build(store).await,
+            Deed::Pause => self.step.pause(store).await,
+            Deed::Promote => self.step.promote(store).await,
+            Deed::RollBack => self.step.roll_back(store).await,
+            Deed::Retire => self.step.retire(store).await,
+            Deed::Check => self.step.check(store).await,
         }
     }
 }
@@ -82,9 +88,14 @@ impl Step<'_> {
         }
     }
 
-    /// Waits until a generation has folded the whole log.
-    async fn reach_end<V: View>(&self, generation: u32) {
-        let ends = self.history.log.ends().into_iter().filter(|(partition, _)| V::TOPICS.contains(&partition.topic));
+    /// Waits until a generation has folded the whole log …
+    pub async fn reach_end<V: View>(&self, generation: u32) {
+        self.reach_end_of::<V>(generation, &V::partitions()).await;
+    }
+
+    /// … or these partitions of it.
+    pub async fn reach_end_of<V: View>(&self, generation: u32, partitions: &[Partition]) {
+        let ends = self.history.log.ends().into_iter().filter(|(partition, _)| partitions.contains(partition));
         let ends: Vec<_> = ends.collect();
         let at_end = || {
             let reflects = self.running.progress.generation_reflects(V::NAME, generation);
@@ -94,12 +105,12 @@ impl Step<'_> {
         self.until("the end", V::NAME, at_end).await;
     }
 
-    async fn differences<V: View, S: Store<V>>(&self, store: &S, generation: u32) -> usize {
+    pub async fn differences<V: View, S: Store<V>>(&self, store: &S, generation: u32) -> usize {
         let (log, codec) = (log_of(self.history), Arc::clone(&self.history.codec));
         verify_one(&store.numbered(generation), log, codec).await.unwrap().differences
     }
 
-    async fn note<V: View, S: Store<V>>(&self, store: &S, number: u32, how: impl FnOnce(&mut Notes)) {
+    pub async fn note<V: View, S: Store<V>>(&self, store: &S, number: u32, how: impl FnOnce(&mut Notes)) {
         let all = store.generations().list().await.unwrap();
         let mut notes = all.into_iter().find(|generation| generation.number == number).unwrap().notes;
         how(&mut notes);
@@ -156,7 +167,7 @@ impl Step<'_> {
         self.until_live::<V>(new::<V>()).await;
     }
 
-    async fn until_live<V: View>(&self, number: u32) {
+    pub async fn until_live<V: View>(&self, number: u32) {
         self.until("the switch", V::NAME, || self.running.progress.live(V::NAME) == Some(number)).await;
     }
 
@@ -174,7 +185,7 @@ impl Step<'_> {
         self.until("the end", V::NAME, gone).await;
         store.generations().clear(V::GENERATION).await.unwrap();
         let left = store.numbered(V::GENERATION).snapshot().await.unwrap();
-        assert!(left.rows.is_empty() && left.checkpoints.is_empty(), "{}: {left:?}", V::NAME);
+        assert!(left.rows.is_empty() && left.reflects.checkpoints.is_empty(), "{}: {left:?}", V::NAME);
         let next = store.generations().create(Notes { paused_at: Some(1), ..Notes::default() }).await.unwrap();
         assert_eq!(next, new::<V>() + 1);
         self.note(store, next, |notes| notes.retired = true).await;
@@ -195,7 +206,7 @@ pub async fn a_replay_is_built_beside_the_live_view_and_takes_its_place(scene: &
     let running = run(scene, &history).await;
     let views = running.views.clone();
     for deed in [Deed::Spoil, Deed::Build, Deed::Pause, Deed::Promote, Deed::RollBack, Deed::Retire, Deed::Check] {
-        views.each(&Step { running: &running, history: &history, deed }).await;
+        views.each(&Way { step: Step { running: &running, history: &history }, deed }).await;
         if !matches!(deed, Deed::Spoil) {
             history.go_on(50);
         }
@@ -207,14 +218,15 @@ pub async fn a_replay_is_built_beside_the_live_view_and_takes_its_place(scene: &
     // Another process finds everything as it was left.
     let running = run(scene, &history).await;
     let views = running.views.clone();
-    let check = Only { step: Step { running: &running, history: &history, deed: Deed::Check }, home: scene.home };
+    let way = Way { step: Step { running: &running, history: &history }, deed: Deed::Check };
+    let check = Only { way, home: scene.home };
     views.each(&check).await;
     running.stop().await;
 }
 
 /// Views that live in a home: the others, in memory, begin anew.
 struct Only<'s> {
-    step: Step<'s>,
+    way: Way<'s>,
     home: Home,
 }
 
@@ -223,7 +235,7 @@ impl ToEach for Only<'_> {
 
     async fn to<V: View, S: Store<V>>(&self, store: &S) {
         if format!("{:?}", store.kind()) == format!("{:?}", self.home) {
-            self.step.to(store).await;
+            self.way.to(store).await;
         }
     }
 }

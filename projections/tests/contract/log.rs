@@ -15,6 +15,12 @@ use uuid::Uuid;
 /// How long a reader sleeps before it looks again.
 const NAP: Duration = Duration::from_millis(1);
 
+/// Its clock.
+pub fn now() -> Timestamp {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    Timestamp(now.as_millis().try_into().unwrap())
+}
+
 /// The log. Clones share.
 #[derive(Clone, Default)]
 pub struct MemoryLog(Arc<Mutex<Content>>);
@@ -32,9 +38,7 @@ impl MemoryLog {
         let mut content = self.0.lock();
         let records = content.partitions.entry(partition).or_default();
         let offset = records.len() as u64;
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-        let timestamp = Timestamp(now.as_millis().try_into().unwrap());
-        records.push(Stored { partition, offset, timestamp, record, envelope: None, event: None });
+        records.push(Stored { partition, offset, timestamp: now(), record, envelope: None, event: None });
         offset
     }
 

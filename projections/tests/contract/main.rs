@@ -16,6 +16,8 @@ mod homes;
 mod log;
 mod poison;
 mod running;
+mod scopes;
+mod shapes;
 mod steps;
 
 use homes::{Home, on};
@@ -50,6 +52,7 @@ contract! {
     poison::poison_parks_its_key_alone_and_order_is_kept
     poison::parked_events_are_kept_and_each_is_applied_once
     generations::a_replay_is_built_beside_the_live_view_and_takes_its_place
+    scopes::a_part_of_the_log_is_folded_first
     finders::a_customers_orders_are_paged_newest_first
     finders::a_subjects_activities_are_paged_newest_first
     finders::rows_are_found_by_their_keys
@@ -73,4 +76,10 @@ servers! {
     faults::a_store_that_is_down_delays_itself_alone
     cuts::cut_connections_lose_and_double_nothing
     steps::what_is_missing_is_named_and_made
+}
+
+/// What only tables have.
+mod tables {
+    contract!(@home postgres Postgres: shapes::a_new_column_comes_by_a_migration_and_a_replay);
+    contract!(@home mysql Mysql: shapes::a_new_column_comes_by_a_migration_and_a_replay);
 }

@@ -205,7 +205,7 @@ impl ToEach for Keep<'_> {
         assert_eq!(store.parking().events(None, 1).await.unwrap(), events[..1]);
         assert_eq!(store.parking().events(Some(&self.keys[1]), 100).await.unwrap(), events[2..]);
         let places: std::collections::BTreeSet<_> = events.iter().map(|event| event.place).collect();
-        assert_eq!(store.snapshot().await.unwrap().parked, places);
+        assert_eq!(store.snapshot().await.unwrap().reflects.parked, places);
 
         assert!(!store.parking().is_wanted().await.unwrap());
         let resolve = vec![

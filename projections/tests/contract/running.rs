@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use eventlog::{EventLog, Partition};
+use lonja_projections::generations::Scope;
 use lonja_projections::projector::{Context, Projector};
 use lonja_projections::store::Store;
 use lonja_projections::verify::{self, Report};
@@ -46,6 +47,7 @@ impl Running {
             progress: progress.clone(),
             batch_events,
             rate: 0,
+            scope: Scope::default(),
             shutdown: shutdown.clone(),
         };
         Self { progress, shutdown, tasks: views.each(&Start(context)).await }

@@ -1,22 +1,15 @@
 use std::path::Path;
 
-use clap::Parser;
 use lonja_workload::faults::place::{Place, Tools, text};
-use lonja_workload::stack::Stack;
 use serde_json::Value;
 
-#[derive(Parser)]
-struct FromEnvironment {
-    #[command(flatten)]
-    stack: Stack,
-}
+use crate::FromEnvironment;
 
 /// A short run of `cargo xtask sell`.
 #[test]
 fn real_baskets_are_the_same_in_the_log_the_stores_and_the_input() {
     const BASKETS: u64 = 500;
-    let stack = FromEnvironment::try_parse_from(["proof"]);
-    let stack = stack.unwrap_or_else(|error| panic!("run `cargo xtask test`: {error}")).stack;
+    let stack = FromEnvironment::stack();
     let tools = Tools::beside(Path::new(env!("CARGO_BIN_EXE_workload")), stack.clone()).unwrap();
     let place = Place::new(&tools, stack, 1).unwrap();
     let json = place.dir.path().join("sold.json");

@@ -8,6 +8,7 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use eventlog::embedded::EmbeddedLog;
 use eventlog::{EventLog, Partition};
 use indicatif::{ProgressBar, ProgressStyle};
+use projections::generations::Scope;
 use projections::projector::{BATCH_EVENTS, Context as Projection, Projector};
 use projections::store::Store;
 use projections::stores::ServerStore;
@@ -91,6 +92,7 @@ async fn replay<V: View, S: Store<V>>(args: &OneArgs, topic: &'static Topic, sto
         progress: Progress::default(),
         batch_events: BATCH_EVENTS,
         rate: 0,
+        scope: Scope::default(),
         shutdown: CancellationToken::new(),
     };
     let bar = ProgressBar::new(ends.iter().map(|(_, end)| end).sum());

@@ -7,7 +7,7 @@ use hdrhistogram::Histogram;
 use projections::StoreError;
 use projections::generations::Generations;
 use projections::parking::Parking;
-use projections::store::{Checkpoints, Commit, Kind, Snapshot, Store};
+use projections::store::{Checkpoints, Commit, Kind, Reflects, Store, Visit};
 use projections::stores::memory::{MemoryStore, MemoryView};
 use projections::view::View;
 
@@ -66,8 +66,8 @@ impl<V: View, S: Store<V>> Store<V> for Timed<S> {
         Ok(())
     }
 
-    async fn snapshot(&self) -> Result<Snapshot<V>, StoreError> {
-        self.store.snapshot().await
+    async fn scan(&self, visit: Visit<'_, V>) -> Result<Reflects, StoreError> {
+        self.store.scan(visit).await
     }
 
     fn parking(&self) -> &dyn Parking {
@@ -135,8 +135,8 @@ impl<V: MemoryView> Store<V> for Recorded<V> {
         Ok(())
     }
 
-    async fn snapshot(&self) -> Result<Snapshot<V>, StoreError> {
-        self.store.snapshot().await
+    async fn scan(&self, visit: Visit<'_, V>) -> Result<Reflects, StoreError> {
+        self.store.scan(visit).await
     }
 
     fn parking(&self) -> &dyn Parking {

@@ -1,0 +1,189 @@
+//! `workload bench rebuild`: views built anew, one of each store, beside live traffic: how fast, whether the forecast was
+//! right, what customers felt of it, and whether the result is what the log says.
+//!
+//! One `lonja serve` on Kafka and the three stores, a history of real baskets, commands at a fixed rate. First the traffic
+//! alone, as the control; then, for each view, a replay with its verification and promotion while the traffic goes on.
+
+mod history;
+mod live;
+mod watch;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow, ensure};
+use serde::Serialize;
+
+use self::live::{Live, Plan};
+use self::watch::{Operators, Replay};
+use super::report::write_json;
+use crate::baskets::Place;
+use crate::lonja::Lonja;
+use crate::machine::{Machine, peak_memory_mib};
+use crate::own;
+use crate::process::{Server, free_address};
+use crate::stack::Stack;
+
+/// A view of each store.
+const VIEWS: [&str; 3] = ["order_detail", "stock_level", "activity_feed"];
+/// Baskets that are repeated.
+const BASKETS: usize = 20_000;
+/// How long the shop may take to fold the history for the first time.
+const READY_LIMIT: Duration = Duration::from_secs(7_200);
+/// Greatest error of a forecast, of the whole duration, once a tenth is done.
+const ETA_BAR: f64 = 0.1;
+/// By how much of the control's a latency may be greater.
+const LATENCY_BAR: f64 = 1.1;
+
+/// What is measured, and where the figures go.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    stack: Stack,
+    #[command(flatten)]
+    place: Place,
+    /// Events in the log, half of them orders
+    #[arg(long, default_value_t = 10_000_000)]
+    events: u64,
+    /// Commands per second of the live traffic, each followed by a page that must show it
+    #[arg(long, default_value_t = 500.0)]
+    live_rate: f64,
+    /// Most events per second of a replay [default: Lonja's own]
+    #[arg(long)]
+    rate: Option<u64>,
+    /// Seconds of traffic alone
+    #[arg(long, default_value_t = 30.0)]
+    control_seconds: f64,
+    /// Write the report as JSON
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// The `lonja` binary [default: the one beside this program]
+    #[arg(long, env = "LONJA_BIN", value_name = "FILE")]
+    lonja: Option<PathBuf>,
+}
+
+/// Everything that was measured.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    /// Events in the log before anything was sent.
+    pub events: u64,
+    /// Seconds until the shop had folded them all for the first time, in every store at once.
+    pub first_fold_seconds: f64,
+    /// The traffic alone, before the replays …
+    pub control: Live,
+    /// … and after them.
+    pub control_after: Live,
+    /// Each replay, and the traffic beside it.
+    pub replays: Vec<(Replay, Live)>,
+    /// Most memory of the process: before the replays, and after them.
+    pub peak_memory_mib: (u64, u64),
+}
+
+/// Measures, prints the report, and writes the file.
+///
+/// # Errors
+/// When something does not start or stops, a page does not show what was written before it, or a row is not what the log says.
+pub fn run(args: &Args) -> Result<Report> {
+    println!("{}", Machine::read());
+    let directory = tempfile::tempdir().context("making a directory for state and logs")?;
+    let run = format!("rebuild_{}", uuid::Uuid::new_v4().simple());
+    let measured = measure(args, &run, directory.path());
+    // What was made on the servers goes, whether or not measuring worked; the first error is told.
+    let cleaned = own::remove(&args.stack, &run);
+    let report = measured?;
+    cleaned?;
+    print(&report);
+    args.json.as_deref().map_or(Ok(()), |file| write_json(file, std::slice::from_ref(&report)))?;
+    let lives =
+        || [&report.control, &report.control_after].into_iter().chain(report.replays.iter().map(|(_, live)| live));
+    ensure!(
+        lives().all(|live| live.wrong == 0),
+        "answers were wrong: {:?}",
+        lives().map(|live| &live.shown).collect::<Vec<_>>()
+    );
+    ensure!(report.replays.iter().all(|(replay, _)| replay.differences == 0), "rows are not what the log says");
+    Ok(report)
+}
+
+fn measure(args: &Args, run: &str, directory: &Path) -> Result<Report> {
+    let apart = args.stack.apart(run);
+    let baskets = args.place.read(BASKETS)?;
+    own::make_databases(&args.stack, run)?;
+    let lonja = Lonja::new(args.lonja.as_deref(), apart.settings()?)?;
+    for what in ["topics", "schemas", "views"] {
+        lonja.apply(what)?;
+    }
+    history::fill(&apart, &baskets, args.events)?;
+    let operating = free_address()?;
+    let started = Instant::now();
+    let server = lonja.serve_within(READY_LIMIT, "shop", directory, operating)?;
+    let first_fold_seconds = started.elapsed().as_secs_f64();
+    println!("folded for the first time in {first_fold_seconds:.0} s");
+    let operators = Operators::new(operating);
+    let alone = Duration::from_secs_f64(args.control_seconds);
+    let control = beside(args, &server, || Ok(std::thread::sleep(alone)))?.1;
+    let before = peak_memory_mib(server.pid());
+    let mut replays = Vec::new();
+    for view in VIEWS {
+        replays.push(beside(args, &server, || operators.replay(view, args.rate))?);
+    }
+    let control_after = beside(args, &server, || Ok(std::thread::sleep(alone)))?.1;
+    let peak_memory_mib = (before, peak_memory_mib(server.pid()));
+    server.stop()?;
+    Ok(Report { events: args.events, first_fold_seconds, control, control_after, replays, peak_memory_mib })
+}
+
+/// Does something while live traffic runs.
+fn beside<T>(args: &Args, server: &Server, deed: impl FnOnce() -> Result<T>) -> Result<(T, Live)> {
+    let address: SocketAddr = server.address;
+    let plan = Plan { address, rate: args.live_rate, key_prefix: uuid::Uuid::new_v4().simple().to_string() };
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let traffic = scope.spawn(|| live::run(&plan, || over.load(Ordering::Relaxed)));
+        let done = deed();
+        over.store(true, Ordering::Relaxed);
+        let live = traffic.join().map_err(|_| anyhow!("the traffic panicked"))?;
+        Ok((done?, live?))
+    })
+}
+
+fn print(report: &Report) {
+    println!(
+        "\nlive traffic             commands/s answered   p50 ms   p99 ms   until a page shows it: p50 / p99 ms by store"
+    );
+    let line = |name: &str, live: &Live| {
+        let visible: Vec<_> = live
+            .visible
+            .iter()
+            .map(|(store, took)| format!("{store} {:.1} / {:.1}", took.p50_ms, took.p99_ms))
+            .collect();
+        let live::Took { count, p50_ms, p99_ms } = live.commands;
+        println!("{name:<24} {count:>19} {p50_ms:>8.2} {p99_ms:>8.2}   {}", visible.join(", "));
+    };
+    line("alone, before", &report.control);
+    for (replay, live) in &report.replays {
+        line(&format!("beside {}", replay.view), live);
+    }
+    line("alone, after", &report.control_after);
+    println!(
+        "\nview            events      s  events/s   ETA error   verified in s (rows, differences)   switch ms   p99 / control's"
+    );
+    let control = f64::midpoint(report.control.commands.p99_ms, report.control_after.commands.p99_ms);
+    for (replay, live) in &report.replays {
+        let Replay { view, records, seconds, eta_error, verify_seconds, rows, differences, promote_ms } = replay;
+        #[allow(clippy::cast_precision_loss, reason = "a log has far fewer than 2^53 records")]
+        let rate = *records as f64 / seconds;
+        let ratio = live.commands.p99_ms / control;
+        let verdict = |met: bool| if met { "met" } else { "NOT met" };
+        println!(
+            "{view:<14} {records:>8} {seconds:>6.0} {rate:>9.0}   {:>5.1} % ({})   {verify_seconds:>6.0} ({rows}, {differences})   {promote_ms:>6.0}   {ratio:.2} (bar <= {LATENCY_BAR}: {})",
+            100.0 * eta_error,
+            verdict(*eta_error <= ETA_BAR),
+            verdict(ratio <= LATENCY_BAR),
+        );
+    }
+    let (before, after) = report.peak_memory_mib;
+    println!("peak memory of the process: {before} MiB before the replays, {after} MiB after them");
+}

@@ -1,0 +1,155 @@
+//! A replay by the operators' API, and how its forecasts compare with what came.
+
+use std::net::SocketAddr;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use hyper::Method;
+use hyper::header::HeaderName;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::http::Connection;
+
+/// How often it is looked how a replay is coming on.
+const LOOK: Duration = Duration::from_millis(250);
+/// Longest wait for one answer: a comparison reads everything.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+/// Longest wait until a generation has caught up, or was compared.
+const PATIENCE: Duration = Duration::from_secs(7_200);
+const OPERATOR: HeaderName = HeaderName::from_static("lonja-operator");
+
+/// A replay from its start to its promotion.
+#[derive(Debug, Clone, Serialize)]
+pub struct Replay {
+    /// Of which view.
+    pub view: &'static str,
+    /// Records that it had folded when it had caught up.
+    pub records: u64,
+    /// How long that took.
+    pub seconds: f64,
+    /// Greatest difference between the end and the end that was forecast, once a tenth was done, as a share of the whole time.
+    pub eta_error: f64,
+    /// How long the comparison with the log took.
+    pub verify_seconds: f64,
+    /// Rows that were compared …
+    pub rows: u64,
+    /// … and how many are not what the log says.
+    pub differences: u64,
+    /// How long it took to make it live.
+    pub promote_ms: f64,
+}
+
+/// The operators' API of one process.
+pub struct Operators(SocketAddr);
+
+impl Operators {
+    pub fn new(address: SocketAddr) -> Self {
+        Self(address)
+    }
+
+    /// Builds a view anew, compares it with the log, and makes it live.
+    pub fn replay(&self, view: &'static str, rate: Option<u64>) -> Result<Replay> {
+        let begun = Instant::now();
+        let generation = self.change("start", &json!({ "view": view, "rate": rate, "reason": "a bench" }))?;
+        let generation = generation["generation"].as_u64().context("a generation without a number")?;
+        let (records, seconds, forecasts) = self.watch(view, generation, begun)?;
+        let chosen = json!({ "view": view, "generation": generation, "reason": "a bench" });
+        let verifying = Instant::now();
+        self.change("verify", &chosen)?;
+        let verified = loop {
+            let row = self.standing(view, generation)?;
+            if let Some(trouble) = row["trouble"].as_str() {
+                bail!("{view} could not be compared: {trouble}");
+            }
+            if row["verified"].is_object() {
+                break row["verified"].clone();
+            }
+            ensure!(verifying.elapsed() < PATIENCE, "{view} is still being compared");
+            sleep(LOOK);
+        };
+        let verify_seconds = verifying.elapsed().as_secs_f64();
+        let promoting = Instant::now();
+        self.change("promote", &chosen)?;
+        Ok(Replay {
+            view,
+            records,
+            seconds,
+            eta_error: error(&forecasts, seconds),
+            verify_seconds,
+            rows: verified["rows"].as_u64().unwrap_or(0),
+            differences: verified["differences"].as_u64().context("a comparison without an outcome")?,
+            promote_ms: promoting.elapsed().as_secs_f64() * 1_000.0,
+        })
+    }
+
+    /// Until it has caught up: how many records, how long, and at which second which end was forecast.
+    fn watch(&self, view: &str, generation: u64, begun: Instant) -> Result<(u64, f64, Vec<(f64, f64)>)> {
+        let bar = ProgressBar::new(0);
+        bar.set_style(
+            ProgressStyle::with_template("{msg:<14} {bar:30} {pos}/{len} {per_sec}").context("progress bar")?,
+        );
+        bar.set_message(view.to_owned());
+        let mut forecasts = Vec::new();
+        loop {
+            let row = self.standing(view, generation)?;
+            let seconds = begun.elapsed().as_secs_f64();
+            let count = |name: &str| row[name].as_u64().unwrap_or(0);
+            bar.set_length(count("total"));
+            bar.set_position(count("records"));
+            if row["state"] != "building" {
+                bar.finish_and_clear();
+                return Ok((count("records"), seconds, forecasts));
+            }
+            if let Some(eta) = row["eta_seconds"].as_f64().filter(|_| 10 * count("records") >= count("total")) {
+                forecasts.push((seconds, seconds + eta));
+            }
+            ensure!(begun.elapsed() < PATIENCE, "{view} does not catch up: {row}");
+            sleep(LOOK);
+        }
+    }
+
+    fn standing(&self, view: &str, generation: u64) -> Result<Value> {
+        let list = self.ask(Method::GET, &format!("/v1/replays?view={view}"), &Value::Null)?;
+        let rows = list["data"].as_array().context("no list")?;
+        let row = rows.iter().find(|row| row["generation"] == generation);
+        row.cloned().with_context(|| format!("generation {generation} of {view} is gone"))
+    }
+
+    fn change(&self, verb: &str, body: &Value) -> Result<Value> {
+        self.ask(Method::POST, &format!("/v1/replays/{verb}"), body)
+    }
+
+    fn ask(&self, method: Method, path: &str, body: &Value) -> Result<Value> {
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting a runtime")?;
+        let answer = runtime.block_on(async {
+            let body = if body.is_null() { String::new() } else { body.to_string() };
+            let mut connection = Connection::open(self.0).await?;
+            let headers = [(OPERATOR, "bench")];
+            let asked = connection.send(method, path, &headers, body.into());
+            tokio::time::timeout(ANSWER_TIMEOUT, asked).await.context("no answer")?
+        })?;
+        let text = String::from_utf8_lossy(&answer.body);
+        ensure!(answer.status.is_success(), "{path} answered {}: {text}", answer.status);
+        serde_json::from_str(&text).with_context(|| format!("{path} answered {text}"))
+    }
+}
+
+/// The greatest difference between forecast ends and the end, as a share of the whole time.
+fn error(forecasts: &[(f64, f64)], end: f64) -> f64 {
+    forecasts.iter().map(|(_, forecast)| (forecast - end).abs() / end).fold(0.0, f64::max)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_worst_forecast_counts() {
+        assert!((error(&[(1.0, 11.0), (5.0, 9.5), (9.0, 10.0)], 10.0) - 0.1).abs() < 1e-9);
+        assert!(error(&[], 10.0).abs() < f64::EPSILON);
+    }
+}

@@ -1,0 +1,38 @@
+use std::path::Path;
+
+use lonja_workload::faults::place::{Place, Tools, text};
+use serde_json::Value;
+
+use crate::FromEnvironment;
+
+/// A short run of `cargo xtask bench rebuild`. What is judged is that each page shows what was written before it, and that rows
+/// are what the log says; how fast it was is a figure.
+#[test]
+fn views_are_rebuilt_beside_live_traffic() {
+    const EVENTS: u64 = 200_000;
+    let stack = FromEnvironment::stack();
+    let tools = Tools::beside(Path::new(env!("CARGO_BIN_EXE_workload")), stack.clone()).unwrap();
+    let place = Place::new(&tools, stack, 1).unwrap();
+    let json = place.dir.path().join("rebuilt.json");
+    let mut bench = place.command("workload");
+    bench.args(["bench", "rebuild", "--events", &EVENTS.to_string(), "--live-rate", "100", "--control-seconds", "3"]);
+    bench.arg("--json").arg(&json);
+    for name in ["LONJA_CACHE", "LONJA_PYTHON"] {
+        bench.envs(std::env::var_os(name).map(|value| (name, value)));
+    }
+    let done = bench.output().unwrap();
+    assert!(done.status.success(), "{}", text(&done));
+    let report: Value = serde_json::from_slice(&std::fs::read(json).unwrap()).unwrap();
+    let replays = report[0]["replays"].as_array().unwrap();
+    let folded: Vec<_> =
+        replays.iter().map(|pair| (pair[0]["view"].as_str().unwrap(), pair[0]["records"].as_u64().unwrap())).collect();
+    for (view, at_least) in [("order_detail", EVENTS / 2), ("stock_level", EVENTS / 2), ("activity_feed", EVENTS)] {
+        let (_, records) = folded.iter().find(|(name, _)| *name == view).unwrap();
+        assert!(*records > at_least, "{view}: {report:#}");
+    }
+    for (replay, live) in replays.iter().map(|pair| (&pair[0], &pair[1])) {
+        assert!(replay["differences"] == 0 && replay["rows"].as_u64() > Some(0), "{report:#}");
+        assert!(live["wrong"] == 0 && live["commands"]["count"].as_u64() > Some(0), "{report:#}");
+        assert_eq!(live["visible"].as_object().unwrap().len(), 4, "{report:#}");
+    }
+}
