@@ -46,7 +46,7 @@ pub(crate) fn changes<V: View>(events: &[V::Event], rows: Vec<V>) -> (Vec<V>, Ve
 
 #[cfg(test)]
 mod tests {
-    use eventlog::Admitted;
+    use eventlog::{Admitted, Partition};
     use schemas::{Codec, CodecError, Topic};
     use serde::Serialize;
 
@@ -85,6 +85,10 @@ mod tests {
 
         fn key(&self) -> &'static str {
             self.name
+        }
+
+        fn home(name: &&'static str) -> Partition {
+            Partition::of(&schemas::topics::ORDER, name.as_bytes())
         }
 
         fn needs_row(event: &Step) -> bool {
