@@ -89,13 +89,16 @@ struct Entry {
 struct Standing {
     state: ViewState,
     next: BTreeMap<Partition, u64>,
+    /// The store did not answer, and may come back with less: until it has said where it stands, `next` is what it once had.
+    doubted: bool,
     /// The log's ends when the view started, once they are known.
     goal: Option<BTreeMap<Partition, u64>>,
 }
 
 impl Standing {
     fn reached(&self, positions: &BTreeMap<Partition, u64>) -> bool {
-        positions.iter().all(|(partition, end)| self.next.get(partition).is_some_and(|next| next >= end))
+        !self.doubted
+            && positions.iter().all(|(partition, end)| self.next.get(partition).is_some_and(|next| next >= end))
     }
 
     fn caught_up(&self) -> bool {
@@ -122,7 +125,10 @@ impl Progress {
         let mut standing = entry.standing.subscribe();
         entry.awaited.notify_one();
         let reflects = |standing: &Standing| {
-            positions.iter().all(|(partition, offset)| standing.next.get(partition).is_none_or(|next| next > offset))
+            !standing.doubted
+                && positions
+                    .iter()
+                    .all(|(partition, offset)| standing.next.get(partition).is_none_or(|next| next > offset))
         };
         let over = |standing: &Standing| matches!(standing.state, ViewState::Stopped { .. }) || reflects(standing);
         match timeout_at(deadline, standing.wait_for(over)).await {
@@ -142,12 +148,13 @@ impl Progress {
         self.0.read().live(view).map_or_else(Vec::new, |entry| positions(entry))
     }
 
-    /// The same of a generation.
+    /// The same of a generation, as far as it is certain: nothing while its store does not answer.
     #[must_use]
     pub fn generation_reflects(&self, view: &str, generation: u32) -> Vec<(Partition, u64)> {
         let known = self.0.read();
         let entry = known.all.iter().find(|((name, number), _)| *name == view && *number == generation);
-        entry.map_or_else(Vec::new, |(_, entry)| positions(entry))
+        let certain = entry.filter(|(_, entry)| !entry.standing.borrow().doubted);
+        certain.map_or_else(Vec::new, |(_, entry)| positions(entry))
     }
 
     /// The generations that this process folds or follows, and what each of them is doing.
@@ -197,7 +204,7 @@ impl Progress {
     /// [`Self::set_live`] says another.
     pub(crate) fn register(&self, view: &'static str, generation: u32, partitions: &[Partition]) -> Course {
         let next = partitions.iter().map(|partition| (*partition, 0)).collect();
-        let (sender, _) = watch::channel(Standing { state: ViewState::Starting, next, goal: None });
+        let (sender, _) = watch::channel(Standing { state: ViewState::Starting, next, doubted: false, goal: None });
         let new = Entry { standing: sender, awaited: Notify::new(), parked: RwLock::default() };
         let mut known = self.0.write();
         known.live.entry(view).or_insert(generation);
@@ -246,13 +253,22 @@ impl Course {
 
     /// The store stands here, also if that is further back than was known.
     pub fn restore(&self, positions: impl Iterator<Item = (Partition, u64)>) {
-        self.0.standing.send_modify(|standing| standing.next.extend(positions));
+        self.0.standing.send_modify(|standing| {
+            standing.next.extend(positions);
+            standing.doubted = false;
+        });
+    }
+
+    /// The store does not answer: nobody knows with what it will come back.
+    pub fn doubt(&self) {
+        self.0.standing.send_modify(|standing| standing.doubted = true);
     }
 
     /// It has folded on to these positions.
     pub fn publish(&self, positions: impl Iterator<Item = (Partition, u64)>) {
         self.0.standing.send_modify(|standing| {
             standing.next.extend(positions);
+            standing.doubted = false;
             standing.state = ViewState::Live;
         });
     }
@@ -310,6 +326,18 @@ mod tests {
         tokio::task::yield_now().await;
         course.publish([(P, 8)].into_iter());
         assert_eq!(waiter.await.unwrap(), Ok(1));
+    }
+
+    #[tokio::test]
+    async fn what_a_store_had_before_it_did_not_answer_is_not_certain() {
+        let (progress, course) = progress();
+        course.publish([(P, 7)].into_iter());
+        course.doubt();
+        assert_eq!(progress.wait_for("v", &[(P, 6)], soon()).await, Err(NotYet::Deadline { view: "v".into() }));
+        assert_eq!((progress.generation_reflects("v", 1), progress.reflects("v")), (vec![], vec![(P, 7)]));
+        course.restore([(P, 5)].into_iter());
+        assert_eq!(progress.wait_for("v", &[(P, 6)], soon()).await, Err(NotYet::Deadline { view: "v".into() }));
+        assert_eq!(progress.wait_for("v", &[(P, 4)], soon()).await, Ok(1));
     }
 
     #[tokio::test]

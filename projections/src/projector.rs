@@ -6,8 +6,8 @@
 //!
 //! | what goes wrong | what it does |
 //! |---|---|
-//! | the store or the log does not answer | tries again from the same position, with jittered pauses, by itself |
-//! | a checkpoint is not where it was | somebody else folds too: starts over from the store's checkpoints |
+//! | the store or the log does not answer | tries again from the same position, with jittered pauses, by itself; until the store has said that it stands there, nobody is told that the view reflects anything |
+//! | a checkpoint is not where it was | somebody else folds too, or the store came back with less (a failover to a replica that was behind): starts over from the store's checkpoints |
 //! | the log is not the one that was folded | stops and says so |
 //! | an event cannot be read or applied | parks it, and lets later ones of its key queue behind: see [`crate::parking`] |
 
@@ -51,8 +51,9 @@ pub const BATCH_EVENTS: usize = 2_000;
 
 /// How long a store may take for one operation before it counts as not answering.
 const STORE_SECONDS: u64 = 30;
-/// How often a view with parked events looks whether operators want them tried again.
-const WANTED_EVERY: Duration = Duration::from_millis(500);
+/// How often it is looked whether the store still stands where it was left, and whether operators want parked events tried
+/// again.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// What a projector works with.
 #[derive(Clone)]
@@ -169,10 +170,11 @@ impl<V: View, S: Store<V>> Projector<V, S> {
         let next =
             |partition| checkpoints.get(&partition).map_or(0, |checkpoint: &eventlog::Checkpoint| checkpoint.next);
         self.course.restore(self.context.scope.partitions::<V>().into_iter().map(|p| (p, next(p))));
+        let mut at = checkpoints.clone();
         let (out, deliveries) = mpsc::channel(reader::DEPTH);
         let reader = self.reader(checkpoints, Sorting::new(&parked, &care.unfit), care);
         if self.in_a_task {
-            let (_, end) = tokio::join!(reader.run_in_a_task(out), self.write(deliveries, &mut parked, care));
+            let (_, end) = tokio::join!(reader.run_in_a_task(out), self.write(deliveries, &mut at, &mut parked, care));
             return end;
         }
         let thread = thread::Builder::new().name(format!("project-{}", V::NAME));
@@ -180,7 +182,7 @@ impl<V: View, S: Store<V>> Projector<V, S> {
             Ok(reader) => reader,
             Err(error) => return End::Stop(format!("starting a thread failed: {error}")),
         };
-        let end = self.write(deliveries, &mut parked, care).await;
+        let end = self.write(deliveries, &mut at, &mut parked, care).await;
         match tokio::task::spawn_blocking(move || reader.join()).await {
             Ok(Ok(())) => end,
             _ => End::Stop("the reader panicked".to_owned()),
@@ -206,15 +208,24 @@ impl<V: View, S: Store<V>> Projector<V, S> {
         Reader { log, codec, course, limit, rate, scope, sorting, at, chance, tail: None, view: self.view }
     }
 
-    async fn write(&self, mut deliveries: mpsc::Receiver<Delivery<V>>, parked: &mut Parked, care: &mut Care) -> End {
-        let mut look = tokio::time::interval_at(Instant::now() + WANTED_EVERY, WANTED_EVERY);
+    async fn write(
+        &self,
+        mut deliveries: mpsc::Receiver<Delivery<V>>,
+        at: &mut Checkpoints,
+        parked: &mut Parked,
+        care: &mut Care,
+    ) -> End {
+        let mut look = tokio::time::interval_at(Instant::now() + LOOK_EVERY, LOOK_EVERY);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let delivery = tokio::select! {
                 biased;
                 () = self.context.shutdown.cancelled() => return End::Shutdown,
-                _ = look.tick(), if !parked.keys.is_empty() => {
-                    if self.is_wanted().await {
+                _ = look.tick() => {
+                    if let Err(end) = self.stand(at, || self.look(at)).await {
+                        return end;
+                    }
+                    if !parked.keys.is_empty() && self.is_wanted().await {
                         return End::Again;
                     }
                     continue;
@@ -223,7 +234,7 @@ impl<V: View, S: Store<V>> Projector<V, S> {
             };
             match delivery {
                 Some(Delivery::Batch(batch)) => {
-                    match self.apply(&batch).await {
+                    match self.apply(&batch, at).await {
                         Ok(()) => care.applied(batch.events.len(), batch.parked.iter().map(|event| event.place)),
                         Err(End::Unfit(cause)) => match care.failed(batch.events.len(), batch.last, cause.clone()) {
                             Advice::Again => return End::Again,
@@ -255,11 +266,12 @@ impl<V: View, S: Store<V>> Projector<V, S> {
     }
 
     /// Makes the batch visible.
-    async fn apply(&self, batch: &Batch<V>) -> Result<(), End> {
+    async fn apply(&self, batch: &Batch<V>, at: &mut Checkpoints) -> Result<(), End> {
         let spans: Vec<_> = batch.traces.iter().map(|parent| trace::span(V::NAME, parent)).collect();
         let started = Instant::now();
-        self.retry(|| self.attempt(batch)).await?;
+        self.stand(at, || self.attempt(batch)).await?;
         drop(spans);
+        at.extend(batch.moves.iter().map(|step| (step.partition, step.to)));
         let positions = batch.moves.iter().map(|step| (step.partition, step.to.next));
         self.course.publish(positions);
         measure(batch, started.elapsed(), &self.labels);
@@ -282,6 +294,33 @@ impl<V: View, S: Store<V>> Projector<V, S> {
         Ok(self.store.commit(Commit { upserts, deletes, moves, parking }).await?)
     }
 
+    /// Whether the store still stands where it was left.
+    async fn look(&self, at: &Checkpoints) -> Result<(), StoreError> {
+        let same = self.store.checkpoints().await? == *at;
+        if same { Ok(()) } else { Err(StoreError::CheckpointMoved { view: V::NAME }) }
+    }
+
+    /// Until it succeeds, or something else than a store that does not answer ends it. Such a store may come back with less than it
+    /// had: before anything else it must say that it stands `at` the same place.
+    async fn stand<T, E: Into<Failed>, F: Future<Output = Result<T, E>>>(
+        &self,
+        at: &Checkpoints,
+        operation: impl Fn() -> F,
+    ) -> Result<T, End> {
+        let mut backoff = Backoff::new(&self.chance);
+        loop {
+            match self.once(&operation).await {
+                Ok(done) => return Ok(done),
+                Err(Some(end)) => return Err(end),
+                Err(None) => self.course.doubt(),
+            }
+            self.pause(&mut backoff).await;
+            self.retry(|| self.look(at)).await?;
+            self.course.restore(at.iter().map(|(partition, checkpoint)| (*partition, checkpoint.next)));
+            self.course.set_state(ViewState::Live);
+        }
+    }
+
     /// Until it succeeds, or something else than a store that does not answer ends it.
     async fn retry<T, E: Into<Failed>, F: Future<Output = Result<T, E>>>(
         &self,
@@ -289,21 +328,32 @@ impl<V: View, S: Store<V>> Projector<V, S> {
     ) -> Result<T, End> {
         let mut backoff = Backoff::new(&self.chance);
         loop {
-            let limited = timeout(Duration::from_secs(STORE_SECONDS), operation());
-            let late = StoreError::Timeout { doing: "an operation of the store", seconds: STORE_SECONDS };
-            match limited.await.map_or(Err(Failed::Store(late)), |done| done.map_err(Into::into)) {
+            match self.once(&operation).await {
                 Ok(done) => return Ok(done),
-                Err(Failed::Unfit(cause)) => return Err(End::Unfit(cause)),
-                Err(Failed::Store(StoreError::CheckpointMoved { .. })) => return Err(End::Moved),
-                Err(Failed::Store(error)) => {
-                    ::metrics::counter!(STORE_ERRORS, &self.labels).increment(1);
-                    self.trouble(chain(&error));
-                }
+                Err(Some(end)) => return Err(end),
+                Err(None) => self.pause(&mut backoff).await,
             }
-            tokio::select! {
-                biased;
-                () = self.context.shutdown.cancelled() => return Err(End::Shutdown),
-                () = sleep(backoff.pause()) => {}
+            if self.context.shutdown.is_cancelled() {
+                return Err(End::Shutdown);
+            }
+        }
+    }
+
+    /// Once. `None` where the store did not answer, which is told.
+    async fn once<T, E: Into<Failed>, F: Future<Output = Result<T, E>>>(
+        &self,
+        operation: &impl Fn() -> F,
+    ) -> Result<T, Option<End>> {
+        let limited = timeout(Duration::from_secs(STORE_SECONDS), operation());
+        let late = StoreError::Timeout { doing: "an operation of the store", seconds: STORE_SECONDS };
+        match limited.await.map_or(Err(Failed::Store(late)), |done| done.map_err(Into::into)) {
+            Ok(done) => Ok(done),
+            Err(Failed::Unfit(cause)) => Err(Some(End::Unfit(cause))),
+            Err(Failed::Store(StoreError::CheckpointMoved { .. })) => Err(Some(End::Moved)),
+            Err(Failed::Store(error)) => {
+                ::metrics::counter!(STORE_ERRORS, &self.labels).increment(1);
+                self.trouble(chain(&error));
+                Err(None)
             }
         }
     }

@@ -13,6 +13,7 @@ pub mod trial;
 
 mod broker;
 mod cut;
+mod failover;
 mod gapless;
 mod network;
 mod owner;
@@ -111,6 +112,7 @@ pub fn rows() -> Vec<Row> {
     rows.extend(gapless::rows());
     rows.extend(owner::rows());
     rows.extend(views::rows());
+    rows.extend(failover::rows());
     rows.extend(broker::rows());
     rows.extend(cut::rows());
     rows.extend(network::rows());

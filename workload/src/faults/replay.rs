@@ -24,14 +24,14 @@ const PATIENCE: Duration = Duration::from_secs(90);
 pub fn rows() -> Vec<Row> {
     vec![
         Row::new("F30-process", "a process is killed while it builds views anew", 11.0, |tools| {
-            run(tools, "", &|scene| scene.shop().signal(Signal::SIGKILL))
+            run(tools, "", 14.0, &|scene| scene.shop().signal(Signal::SIGKILL))
         })
         .quick(),
         Row::new("F30-broker", "the only broker is killed while views are built anew", 23.0, |tools| {
-            run(tools, "kafka", &|scene| bounce(scene, "kafka"))
+            run(tools, "kafka", 14.0, &|scene| bounce(scene, "kafka"))
         }),
         Row::new("F30-databases", "each database is killed while views are built anew", 30.0, |tools| {
-            run(tools, "postgres,mysql,mongo", &|scene| {
+            run(tools, "postgres,mysql,mongo", 30.0, &|scene| {
                 ["postgres", "mysql", "mongo"].iter().try_for_each(|server| bounce(scene, server))
             })
         }),
@@ -44,7 +44,7 @@ fn bounce(scene: &Scene, server: &str) -> Result<()> {
     scene.servers()?.start_again(server)
 }
 
-fn run(tools: &Tools, own: &str, kill: &dyn Fn(&Scene) -> Result<()>) -> Result<Judged> {
+fn run(tools: &Tools, own: &str, seconds: f64, kill: &dyn Fn(&Scene) -> Result<()>) -> Result<Judged> {
     let strike = |scene: &Scene| {
         for view in VIEWS {
             done(scene, &["replay", "start", view, "--rate", RATE])?;
@@ -57,7 +57,7 @@ fn run(tools: &Tools, own: &str, kill: &dyn Fn(&Scene) -> Result<()>) -> Result<
         Ok(now_ms())
     };
     let recovered = Recovered::Command;
-    Trial { own, seconds: 14.0, recovered, strike: &strike, after: &promoted, ..Trial::default() }.run(tools)
+    Trial { own, seconds, recovered, strike: &strike, after: &promoted, ..Trial::default() }.run(tools)
 }
 
 /// Each replay goes on by itself, is what the log says, and takes the place of the former generation, which goes. The

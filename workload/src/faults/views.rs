@@ -13,11 +13,11 @@ use super::trial::{Judged, Scene, Trial, crash};
 use crate::load::now_ms;
 
 /// Pages that show what PostgreSQL, MySQL and MongoDB hold.
-const ORDERS: &str = "/v1/orders/";
-const STOCK: &str = "/v1/stock/";
-const ACTIVITY: &str = "/v1/activity";
+pub const ORDERS: &str = "/v1/orders/";
+pub const STOCK: &str = "/v1/stock/";
+pub const ACTIVITY: &str = "/v1/activity";
 /// A store that was away for three seconds. Commands are answered all the time (I14): they may pause so long at most.
-const COMMANDS_PAUSE_S_MAX: f64 = 2.0;
+pub const COMMANDS_PAUSE_S_MAX: f64 = 2.0;
 
 pub fn rows() -> Vec<Row> {
     vec![
