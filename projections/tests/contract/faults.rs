@@ -1,18 +1,22 @@
 //! What goes wrong around a projector.
 
-use lonja_projections::parking::Wishes;
-use lonja_projections::store::{Snapshot, Store};
+use std::time::Duration;
+
+use lonja_projections::parking::{Changes, Wishes};
+use lonja_projections::store::{Checkpoints, Commit, Move, Snapshot, Store};
 use lonja_projections::view::View;
 use lonja_projections::views::ToEach;
 use lonja_projections::{ViewState, Views, verify};
 use mongodb::bson::doc;
+use parking_lot::Mutex;
 use schemas::topics::{ORDER, STOCK};
+use tokio::time::{Instant, sleep};
 
 use crate::folding::seed;
 use crate::history::History;
 use crate::homes::{Home, Scene};
 use crate::poison::{Wish, until_parked};
-use crate::running::{Running, assert_right, reports, retrying, stopped};
+use crate::running::{PATIENCE, Running, assert_right, reports, retrying, stopped};
 
 /// A log with a past, folded to its end.
 async fn folded(scene: &Scene) -> History {
@@ -173,4 +177,67 @@ pub async fn a_store_that_is_down_delays_itself_alone(scene: &Scene) {
     }
     assert!(!running.progress.is_caught_up());
     running.stop().await;
+}
+
+/// As when an asynchronous replica takes over that was behind. No event comes that could tell.
+pub async fn a_store_that_comes_back_with_less_is_folded_again(scene: &Scene) {
+    let mut history = History::new(seed());
+    history.go_on(150);
+    let running = Running::start(&scene.views, &history, 50).await;
+    running.reach_end(&history).await;
+    let history = Mutex::new(history);
+    scene.views.each(&FailOver { running: &running, history: &history }).await;
+    running.stop().await;
+    assert_right(&scene.views, &history.into_inner()).await;
+}
+
+struct FailOver<'r> {
+    running: &'r Running,
+    history: &'r Mutex<History>,
+}
+
+impl ToEach for FailOver<'_> {
+    type Outcome = ();
+
+    async fn to<V: View, S: Store<V>>(&self, store: &S) {
+        self.reach_end::<V>().await;
+        let replica = store.snapshot().await.unwrap();
+        self.history.lock().go_on(150);
+        self.reach_end::<V>().await;
+        let lost = store.snapshot().await.unwrap();
+        let next = |checkpoints: &Checkpoints, partition| checkpoints.get(&partition).map_or(0, |at| at.next);
+        let moves = replica.reflects.checkpoints.iter().map(|(&partition, &to)| Move {
+            partition,
+            expected: next(&lost.reflects.checkpoints, partition),
+            to,
+        });
+        let deletes = lost.rows.keys().filter(|key| !replica.rows.contains_key(*key)).cloned().collect();
+        let upserts = replica.rows.into_values().collect();
+        let back = Commit { upserts, deletes, moves: moves.collect(), parking: Changes::default() };
+        store.commit(back).await.unwrap();
+        let deadline = Instant::now() + PATIENCE;
+        while store.checkpoints().await.unwrap() != lost.reflects.checkpoints {
+            assert!(Instant::now() < deadline, "{} stays behind", V::NAME);
+            sleep(Duration::from_millis(20)).await;
+        }
+        self.reach_end::<V>().await;
+        assert_eq!(store.snapshot().await.unwrap().rows, lost.rows, "{}", V::NAME);
+    }
+}
+
+impl FailOver<'_> {
+    async fn reach_end<V: View>(&self) {
+        let deadline = Instant::now() + PATIENCE;
+        let ends = self.history.lock().log.ends();
+        let at_end = || {
+            let reflects = self.running.progress.reflects(V::NAME);
+            reflects.iter().all(|(partition, next)| {
+                ends.iter().find(|(other, _)| other == partition).map_or(0, |(_, end)| *end) == *next
+            })
+        };
+        while !at_end() {
+            assert!(Instant::now() < deadline, "{} does not reach the end", V::NAME);
+            sleep(Duration::from_millis(5)).await;
+        }
+    }
 }

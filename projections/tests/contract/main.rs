@@ -49,6 +49,7 @@ contract! {
     faults::a_log_that_lost_its_tail_stops_the_views
     faults::another_log_stops_the_views
     faults::a_log_that_does_not_answer_is_waited_for
+    faults::a_store_that_comes_back_with_less_is_folded_again
     poison::poison_parks_its_key_alone_and_order_is_kept
     poison::parked_events_are_kept_and_each_is_applied_once
     generations::a_replay_is_built_beside_the_live_view_and_takes_its_place
