@@ -12,7 +12,7 @@ use domain::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::topics::TERM_STARTED;
+use crate::topics::{self, TERM_STARTED};
 
 /// Headers of a record, in order.
 pub type Headers = Vec<(Cow<'static, str>, Bytes)>;
@@ -144,19 +144,20 @@ impl Envelope {
     /// # Errors
     /// Names the first header that is missing or odd.
     pub fn from_headers(headers: &Headers) -> Result<Self, EnvelopeError> {
-        let record_type = get(headers, TYPE)?.to_owned();
+        let values = Values::of(headers);
+        let record_type = values.text(TYPE)?;
         Ok(Self {
-            id: parse(headers, ID)?,
-            record_type: Cow::Owned(record_type),
-            subject: get(headers, SUBJECT)?.to_owned(),
-            time: parse_time(get(headers, TIME)?)?,
-            term: get(headers, TERM)?.parse()?,
-            sequence: parse(headers, SEQUENCE)?,
-            version: parse(headers, VERSION)?,
-            fingerprint: u128::from_str_radix(get(headers, FINGERPRINT)?, 16).map_err(|_| odd(headers, FINGERPRINT))?,
-            causation_id: parse(headers, CAUSATION)?,
-            correlation_id: parse(headers, CORRELATION)?,
-            traceparent: get(headers, TRACEPARENT).ok().map(str::to_owned),
+            id: values.parse(ID)?,
+            record_type: known_type(record_type).map_or_else(|| record_type.to_owned().into(), Cow::Borrowed),
+            subject: values.text(SUBJECT)?.to_owned(),
+            time: parse_time(values.text(TIME)?)?,
+            term: values.text(TERM)?.parse()?,
+            sequence: values.parse(SEQUENCE)?,
+            version: values.parse(VERSION)?,
+            fingerprint: u128::from_str_radix(values.text(FINGERPRINT)?, 16).map_err(|_| values.odd(FINGERPRINT))?,
+            causation_id: values.parse(CAUSATION)?,
+            correlation_id: values.parse(CORRELATION)?,
+            traceparent: values.text(TRACEPARENT).ok().map(str::to_owned),
         })
     }
 
@@ -167,17 +168,60 @@ impl Envelope {
     }
 }
 
-fn get<'h>(headers: &'h Headers, name: &'static str) -> Result<&'h str, EnvelopeError> {
-    let (_, value) = headers.iter().find(|(header, _)| header == name).ok_or(EnvelopeError::Missing(name))?;
-    std::str::from_utf8(value).map_err(|_| EnvelopeError::Odd { header: name, text: format!("{value:?}") })
+/// How many headers an envelope has that are read.
+const HEADERS: usize = 11;
+
+/// The values of a record's headers, found in one pass: every reader does this with every record.
+struct Values<'h>([Option<&'h [u8]>; HEADERS]);
+
+impl<'h> Values<'h> {
+    fn of(headers: &'h Headers) -> Self {
+        let mut values = [None; HEADERS];
+        for (name, value) in headers {
+            // The first one counts.
+            if let Some(slot) = at(name).and_then(|at| values.get_mut(at)) {
+                slot.get_or_insert(&**value);
+            }
+        }
+        Self(values)
+    }
+
+    fn text(&self, name: &'static str) -> Result<&'h str, EnvelopeError> {
+        let value = at(name).and_then(|at| self.0.get(at).copied().flatten()).ok_or(EnvelopeError::Missing(name))?;
+        std::str::from_utf8(value).map_err(|_| EnvelopeError::Odd { header: name, text: format!("{value:?}") })
+    }
+
+    fn odd(&self, header: &'static str) -> EnvelopeError {
+        EnvelopeError::Odd { header, text: self.text(header).unwrap_or_default().to_owned() }
+    }
+
+    fn parse<T: FromStr>(&self, header: &'static str) -> Result<T, EnvelopeError> {
+        self.text(header)?.parse().map_err(|_| self.odd(header))
+    }
 }
 
-fn odd(headers: &Headers, header: &'static str) -> EnvelopeError {
-    EnvelopeError::Odd { header, text: get(headers, header).unwrap_or_default().to_owned() }
+/// Where a header stands in [`Values`].
+fn at(name: &str) -> Option<usize> {
+    Some(match name {
+        ID => 0,
+        TYPE => 1,
+        SUBJECT => 2,
+        TIME => 3,
+        CAUSATION => 4,
+        CORRELATION => 5,
+        TERM => 6,
+        SEQUENCE => 7,
+        VERSION => 8,
+        FINGERPRINT => 9,
+        TRACEPARENT => 10,
+        _ => return None,
+    })
 }
 
-fn parse<T: FromStr>(headers: &Headers, header: &'static str) -> Result<T, EnvelopeError> {
-    get(headers, header)?.parse().map_err(|_| odd(headers, header))
+/// The type of that name which this build knows, without an allocation.
+fn known_type(name: &str) -> Option<&'static str> {
+    let mut known = topics::ALL.iter().flat_map(|topic| topic.records).map(|record| record.name);
+    known.find(|known| *known == name)
 }
 
 fn render_time(time: Timestamp) -> String {

@@ -12,6 +12,7 @@
 //! - It does less than Lonja: no idempotency keys, no refusal records, no duplicate or unknown fields check, no consistency token.
 
 mod order;
+mod replay;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -26,7 +27,7 @@ use cqrs_es::persist::{GenericQuery, ViewRepository};
 use order::{Line, Order, OrderCommand, OrderView};
 use postgres_es::{PostgresCqrs, PostgresViewRepository, postgres_cqrs};
 use serde::Deserialize;
-use sqlx::postgres::PgPoolOptions;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
 /// cqrs-es behind the same route as Lonja's `POST /v1/orders`.
 #[derive(Parser)]
@@ -40,6 +41,9 @@ struct Args {
     /// Connections to the database
     #[arg(long, default_value_t = 32)]
     pool: u32,
+    /// Instead of serving: replay so many events
+    #[arg(long)]
+    replay: Option<i64>,
 }
 
 type Views = PostgresViewRepository<OrderView, Order>;
@@ -71,8 +75,15 @@ CREATE TABLE IF NOT EXISTS order_view (
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let args = Args::parse();
-    let pool = PgPoolOptions::new().max_connections(args.pool).connect(&args.postgres).await?;
+    let mut options: PgConnectOptions = args.postgres.parse()?;
+    if args.replay.is_some() {
+        options = options.options([("synchronous_commit", "off")]);
+    }
+    let pool = PgPoolOptions::new().max_connections(args.pool).connect_with(options).await?;
     sqlx::raw_sql(TABLES).execute(&pool).await?;
+    if let Some(events) = args.replay {
+        return replay::run(pool, events).await;
+    }
     let views = Arc::new(Views::new("order_view", pool.clone()));
     let mut query = GenericQuery::<Views, OrderView, Order>::new(Arc::clone(&views));
     query.use_error_handler(Box::new(|error| {

@@ -49,6 +49,8 @@ pub enum Subject {
     Mongo,
     /// MongoDB, ready rows
     MongoLimit,
+    /// cqrs-es on PostgreSQL, one view, by its own replay: a tenth of the events
+    CqrsEs,
 }
 
 impl Subject {
@@ -63,7 +65,13 @@ impl Subject {
             Self::MysqlLimit => "mysql-limit",
             Self::Mongo => "mongo",
             Self::MongoLimit => "mongo-limit",
+            Self::CqrsEs => "cqrs-es",
         }
+    }
+
+    /// A peer that writes row by row would take its time with all of them.
+    fn events(self, args: &Args) -> u64 {
+        if self == Self::CqrsEs { (args.events / 10).max(1) } else { args.events }
     }
 }
 
@@ -77,7 +85,7 @@ pub struct Args {
         long,
         value_enum,
         value_delimiter = ',',
-        default_value = "memory,postgres,postgres-limit,mysql,mysql-limit,mongo,mongo-limit"
+        default_value = "memory,postgres,postgres-limit,mysql,mysql-limit,mongo,mongo-limit,cqrs-es"
     )]
     subjects: Vec<Subject>,
     /// Events that each view folds
@@ -86,6 +94,9 @@ pub struct Args {
     /// How often everything is measured
     #[arg(long, default_value_t = 1)]
     rounds: usize,
+    /// The peer's binary, which `cargo xtask bench` builds
+    #[arg(long, env = "LONJA_PEER_BIN", value_name = "FILE")]
+    peer: Option<PathBuf>,
     /// Write the rows as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -95,8 +106,11 @@ pub struct Args {
 #[derive(Debug, Serialize, Deserialize)]
 struct Told {
     seconds: f64,
+    #[serde(default)]
     p50_ms: f64,
+    #[serde(default)]
     p99_ms: f64,
+    #[serde(default)]
     peak_memory_mib: u64,
 }
 
@@ -125,8 +139,13 @@ pub fn run(args: &Args) -> Result<()> {
             cleaned?;
             let (rounds, peak) = cells.entry(subject).or_default();
             #[allow(clippy::cast_precision_loss, reason = "a run has far fewer than 2^53 events")]
-            let per_second = args.events as f64 / told.seconds;
-            rounds.0.push(Measured { answered: args.events, per_second, p50_ms: told.p50_ms, p99_ms: told.p99_ms });
+            let per_second = subject.events(args) as f64 / told.seconds;
+            rounds.0.push(Measured {
+                answered: subject.events(args),
+                per_second,
+                p50_ms: told.p50_ms,
+                p99_ms: told.p99_ms,
+            });
             *peak = (*peak).max(told.peak_memory_mib);
         }
     }
@@ -135,10 +154,17 @@ pub fn run(args: &Args) -> Result<()> {
 
 fn measure(args: &Args, subject: Subject, run: &str, logs: &Path) -> Result<Told> {
     let stack = args.stack.apart(run);
+    if subject == Subject::CqrsEs {
+        let peer = args.peer.as_deref().context("--peer (or LONJA_PEER_BIN) is needed for cqrs-es")?;
+        own::make_postgres(&args.stack, run)?;
+        let mut command = Command::new(peer);
+        command.args(["--postgres", stack.postgres()?, "--replay", &subject.events(args).to_string()]);
+        return told(&mut command);
+    }
     let mut command = Command::new(std::env::current_exe().context("asking for the own path")?);
     command.args(["replay-one", "--subject", subject.name(), "--logs"]).arg(logs);
     match subject {
-        Subject::Memory => {}
+        Subject::Memory | Subject::CqrsEs => {}
         Subject::Postgres | Subject::PostgresLimit => {
             own::make_postgres(&args.stack, run)?;
             command.args(["--postgres", stack.postgres()?]);
@@ -151,7 +177,11 @@ fn measure(args: &Args, subject: Subject, run: &str, logs: &Path) -> Result<Told
             command.args(["--mongo", stack.mongo()?]);
         }
     }
-    let printed = process::output(&mut command)?;
+    told(&mut command)
+}
+
+fn told(command: &mut Command) -> Result<Told> {
+    let printed = process::output(command)?;
     serde_json::from_str(&printed).with_context(|| format!("reading what it says: {printed}"))
 }
 
