@@ -5,6 +5,8 @@
 //! dataset that a build writes have the same columns.
 
 mod decoder;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -30,10 +32,19 @@ pub struct Columns<'c> {
 
 /// What is to be written.
 pub(crate) struct Sorted {
-    /// By dataset, each in the order of the log.
-    pub batches: Vec<(&'static str, RecordBatch)>,
+    /// Of one dataset in the order of the log.
+    pub pieces: Vec<Piece>,
     /// How many records cannot be read.
     pub unreadable: u64,
+}
+
+/// Rows of one dataset.
+pub(crate) struct Piece {
+    pub dataset: &'static str,
+    /// The columns of all its files. Those of the rows are the same, but for what Arrow notes beside them: which fields had
+    /// no value in an older schema.
+    pub schema: SchemaRef,
+    pub rows: RecordBatch,
 }
 
 /// What is known of one record type.
@@ -84,19 +95,19 @@ impl<'c> Columns<'c> {
                 Err(reason) => lost.push(Unreadable { record, reason }),
             }
         }
-        let mut batches = Vec::new();
+        let mut pieces = Vec::new();
         for (name, rows) in &rows {
             let Some(kind) = self.types.get_mut(name) else { continue };
             for run in rows.chunk_by(|one, next| one.schema_id == next.schema_id) {
-                kind.read(run, &mut batches, &mut lost)?;
+                kind.read(run, &mut pieces, &mut lost)?;
             }
         }
         let unreadable = lost.len() as u64;
         if !lost.is_empty() {
-            let batch = envelope::unreadable(lost).map_err(|error| unusable(UNREADABLE, &error))?;
-            batches.push((UNREADABLE, batch));
+            let rows = envelope::unreadable(lost).map_err(|error| unusable(UNREADABLE, &error))?;
+            pieces.push(Piece { dataset: UNREADABLE, schema: rows.schema(), rows });
         }
-        Ok(Sorted { batches, unreadable })
+        Ok(Sorted { pieces, unreadable })
     }
 
     /// The type of a record and its bytes; or why it cannot be read.
@@ -121,17 +132,8 @@ impl<'c> Columns<'c> {
 impl Type {
     fn new(record: &'static RecordType) -> Result<Self, ExportError> {
         let decoder = Decoder::new(record.schema, record.schema).map_err(|error| unusable(record.name, &error))?;
-        let mut fields = envelope::fields();
-        let taken: Vec<String> = fields.iter().map(|field| field.name().clone()).collect();
-        for field in decoder.schema().fields() {
-            // A column is called like the field, unless every record has one of that name already.
-            let name = match taken.contains(field.name()) {
-                true => format!("event_{}", field.name()),
-                false => field.name().clone(),
-            };
-            fields.push(Field::clone(field).with_name(name));
-        }
-        Ok(Self { record, dataset: dataset(record), schema: Arc::new(Schema::new(fields)), decoders: HashMap::new() })
+        let schema = with_envelope(&decoder.schema());
+        Ok(Self { record, dataset: dataset(record), schema, decoders: HashMap::new() })
     }
 
     /// Makes the decoder of a schema, once; or says why records of it cannot be read.
@@ -157,52 +159,50 @@ impl Type {
     fn read<'r>(
         &mut self,
         rows: &[Row<'r>],
-        batches: &mut Vec<(&'static str, RecordBatch)>,
+        pieces: &mut Vec<Piece>,
         lost: &mut Vec<Unreadable<'r>>,
     ) -> Result<(), ExportError> {
         let Some(Ok(decoder)) = rows.first().and_then(|row| self.decoders.get_mut(&row.schema_id)) else {
             return Ok(());
         };
         match (decoder.decode(rows.iter().map(|row| row.datum)), rows) {
-            (Ok(events), _) => batches.push((self.dataset, self.batch(rows, &events)?)),
+            (Ok(events), _) => {
+                let rows = beside_envelope(rows, &events).map_err(|error| unusable(self.record.name, &error))?;
+                pieces.push(Piece { dataset: self.dataset, schema: Arc::clone(&self.schema), rows });
+            }
             (Err(error), [row]) => lost.push(Unreadable { record: row.record, reason: error.to_string() }),
             (Err(_), _) => {
                 let (one, other) = rows.split_at(rows.len() / 2);
-                self.read(one, batches, lost)?;
-                self.read(other, batches, lost)?;
+                self.read(one, pieces, lost)?;
+                self.read(other, pieces, lost)?;
             }
         }
         Ok(())
     }
+}
 
-    fn batch(&self, rows: &[Row<'_>], events: &RecordBatch) -> Result<RecordBatch, ExportError> {
-        let records: Vec<&Admitted> = rows.iter().map(|row| row.record).collect();
-        let mut columns = envelope::columns(&records);
-        columns.extend_from_slice(events.columns());
-        let batch = RecordBatch::try_new(Arc::clone(&self.schema), columns);
-        batch.map_err(|error| unusable(self.record.name, &error))
+fn beside_envelope(rows: &[Row<'_>], events: &RecordBatch) -> Result<RecordBatch, ArrowError> {
+    let records: Vec<&Admitted> = rows.iter().map(|row| row.record).collect();
+    let mut columns = envelope::columns(&records);
+    columns.extend_from_slice(events.columns());
+    RecordBatch::try_new(with_envelope(&events.schema()), columns)
+}
+
+/// The columns of every record, and those of an event.
+fn with_envelope(event: &Schema) -> SchemaRef {
+    let mut fields = envelope::fields();
+    let taken: Vec<String> = fields.iter().map(|field| field.name().clone()).collect();
+    for field in event.fields() {
+        // A column is called like the field, unless every record has one of that name already.
+        let name = match taken.contains(field.name()) {
+            true => format!("event_{}", field.name()),
+            false => field.name().clone(),
+        };
+        fields.push(Field::clone(field).with_name(name));
     }
+    Arc::new(Schema::new(fields))
 }
 
 fn unusable(record: &'static str, error: &ArrowError) -> ExportError {
     ExportError::Columns { record, detail: error.to_string() }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    static SHIPPED: RecordType = RecordType {
-        name: "test.Shipped",
-        schema: r#"{"type": "record", "name": "Shipped", "namespace": "test", "fields": [
-            {"name": "time", "type": "string"}, {"name": "parcel", "type": ["null", "long"], "default": null}]}"#,
-    };
-
-    #[test]
-    fn a_field_that_is_called_like_a_column_of_every_record_is_called_otherwise() {
-        let kind = Type::new(&SHIPPED).unwrap();
-        let names: Vec<&str> = kind.schema.fields().iter().map(|field| field.name().as_str()).collect();
-        assert_eq!((kind.dataset, &names[names.len() - 2..]), ("Shipped", &["event_time", "parcel"][..]));
-        assert_eq!(names.iter().filter(|name| **name == "time").count(), 1);
-    }
 }

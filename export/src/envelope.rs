@@ -1,4 +1,7 @@
 //! The columns that every record has, whatever it says: where it stands, and what its headers say.
+//!
+//! The partition is none of them: readers take it from the path, and pyarrow refuses a directory whose files have it, too.
+//! The event's id is also its command's.
 
 use std::sync::Arc;
 

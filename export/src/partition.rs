@@ -111,8 +111,8 @@ fn bytes_of(admitted: &Admitted) -> u64 {
 
 /// How many of them cannot be read.
 fn write(sorted: Sorted, segment: &mut Segment<'_>) -> Result<u64, ExportError> {
-    for (dataset, batch) in &sorted.batches {
-        segment.write(dataset, batch)?;
+    for piece in &sorted.pieces {
+        segment.write(piece)?;
     }
     Ok(sorted.unreadable)
 }

@@ -1,10 +1,11 @@
 //! The open files of a partition: of one stretch of it, one for each dataset that has something there.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use arrow_array::RecordBatch;
 use eventlog::Partition;
 
+use crate::columns::Piece;
 use crate::file::{Finished, Unfinished};
 use crate::layout::Layout;
 use crate::{ExportError, File, Limits, Step, durable};
@@ -24,13 +25,14 @@ impl<'l> Segment<'l> {
         Self { layout, partition, first, files: BTreeMap::new(), records: 0, bytes: 0 }
     }
 
-    /// Writes `batch` behind what the dataset has.
-    pub(crate) fn write(&mut self, dataset: &'static str, batch: &RecordBatch) -> Result<(), ExportError> {
-        if !self.files.contains_key(dataset) {
-            let folder = self.layout.folder(dataset, self.partition);
-            self.files.insert(dataset, Unfinished::begin(&folder, self.first, batch.schema())?);
+    /// Writes rows behind what their dataset has.
+    pub(crate) fn write(&mut self, piece: &Piece) -> Result<(), ExportError> {
+        if !self.files.contains_key(piece.dataset) {
+            let folder = self.layout.folder(piece.dataset, self.partition);
+            let file = Unfinished::begin(&folder, self.first, Arc::clone(&piece.schema))?;
+            self.files.insert(piece.dataset, file);
         }
-        self.files.get_mut(dataset).map_or(Ok(()), |file| file.write(batch))
+        self.files.get_mut(piece.dataset).map_or(Ok(()), |file| file.write(&piece.rows))
     }
 
     /// Notes what the records were that were written.
