@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use ::export::{Limits, Step, Summary};
 use eventlog::LogError;
-use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
+use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressState, ProgressStyle};
 use runtime::Telemetry;
 use runtime::config::{LogConfig, NodeConfig, TelemetryConfig};
 use serde_json::json;
@@ -15,7 +15,7 @@ use crate::cli::Export;
 use crate::log::{self, Opened, blocking};
 
 /// How far it is, how fast, and when it will be done.
-const BAR: &str = "  {wide_bar} {human_pos}/{human_len} records, {per_sec}, {eta} left";
+const BAR: &str = "  {wide_bar} {human_pos}/{human_len} records, {rate}, {eta} left";
 
 /// Why there is no log to read on this disk.
 #[derive(Debug, thiserror::Error)]
@@ -98,7 +98,11 @@ impl Watcher {
 
 fn style() -> ProgressStyle {
     // A test shows that it is a template; a bar without it is a bar all the same.
-    ProgressStyle::with_template(BAR).unwrap_or_else(|_| ProgressStyle::default_bar())
+    let style = ProgressStyle::with_template(BAR).unwrap_or_else(|_| ProgressStyle::default_bar());
+    style.with_key("rate", |state: &ProgressState, to: &mut dyn std::fmt::Write| {
+        // A bar that cannot be written is not worth an end.
+        let _ = write!(to, "{}/s", HumanCount(state.per_sec().round() as u64));
+    })
 }
 
 fn in_words(summary: &Summary) -> String {

@@ -111,7 +111,8 @@ impl<'c> Owner<'c> {
             fingerprint: 1,
             causation_id: Uuid::new_v4(),
             correlation_id: Uuid::new_v4(),
-            traceparent: (sequence % 2 == 0)
+            traceparent: sequence
+                .is_multiple_of(2)
                 .then(|| "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned()),
         }
     }
