@@ -140,9 +140,7 @@ impl Type {
     fn learn(&mut self, codec: &Codec, id: u32) -> Result<Result<(), String>, ExportError> {
         if !self.decoders.contains_key(&id) {
             let decoder = match codec.written(id) {
-                Ok(written) if written.record == self.record.name => {
-                    Decoder::new(&written.text, self.record.schema).map_err(|error| error.to_string())
-                }
+                Ok(written) if written.record == self.record.name => self.decoder(id, &written.text),
                 Ok(written) => Err(format!("schema {id} is of {}", written.record)),
                 Err(error) if error.is_certain() => Err(error.in_full()),
                 Err(error) => return Err(ExportError::Registry(error)),
@@ -153,6 +151,16 @@ impl Type {
             Some(Err(reason)) => Err(reason.clone()),
             _ => Ok(()),
         })
+    }
+
+    fn decoder(&self, id: u32, written: &str) -> Result<Decoder, String> {
+        let decoder = Decoder::new(written, self.record.schema).map_err(|error| error.to_string())?;
+        let left_out = decoder.left_out();
+        if !left_out.is_empty() {
+            let (record, fields) = (self.record.name, left_out.join(", "));
+            tracing::warn!(record, schema = id, fields, "this build does not know these fields and leaves them out");
+        }
+        Ok(decoder)
     }
 
     /// Reads rows of one schema; where one of them cannot be read, in halves, until it is alone.

@@ -31,6 +31,15 @@ impl Decoder {
         self.inner.schema()
     }
 
+    /// What the schema that was written with has and the other one has not, without what is nested.
+    pub(super) fn left_out(&self) -> Vec<String> {
+        let known = self.schema();
+        let Ok(all) = make(&self.written, &self.written) else { return Vec::new() };
+        let all = all.schema();
+        let names = all.fields().iter().map(|field| field.name());
+        names.filter(|name| known.field_with_name(name).is_err()).cloned().collect()
+    }
+
     /// A row for each datum, or nothing.
     pub(super) fn decode<'d>(&mut self, data: impl Iterator<Item = &'d [u8]>) -> Result<RecordBatch, ArrowError> {
         let decoded = self.rows(data);

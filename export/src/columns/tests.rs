@@ -74,6 +74,12 @@ fn what_an_older_schema_wrote_is_read_as_todays() {
     assert_eq!(lines.column(1).as_primitive::<Int64Type>().value(0), 7);
 }
 
+#[test]
+fn what_this_build_does_not_know_is_named() {
+    assert_eq!(older().left_out(), ["till"]);
+    assert_eq!(Decoder::new(TODAY.schema, TODAY.schema).unwrap().left_out(), Vec::<String>::new());
+}
+
 /// Where owners of two builds take turns.
 #[test]
 fn records_of_two_schemas_stand_in_one_file() {
