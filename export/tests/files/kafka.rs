@@ -10,8 +10,8 @@ use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
 use schemas::Codec;
-use schemas::registry::apply;
-use schemas::topics::every;
+use schemas::registry::{apply, subject};
+use schemas::topics::{ALL, every};
 use uuid::Uuid;
 
 use crate::script::{Owner, append, history, partition};
@@ -38,6 +38,19 @@ impl Cluster {
         KafkaLog::connect(&variable("LONJA_KAFKA"), settings).unwrap()
     }
 
+    fn delete_subjects(&self) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let (http, registry) = (reqwest::Client::new(), variable("LONJA_REGISTRY"));
+        for (topic, record) in ALL.iter().flat_map(|topic| topic.records.iter().map(move |record| (topic, record))) {
+            let subject = subject(&self.prefix, topic, record);
+            for permanent in [false, true] {
+                let url = format!("{registry}/subjects/{subject}?permanent={permanent}");
+                // One that was never registered is not there.
+                let _ = runtime.block_on(http.delete(url).send());
+            }
+        }
+    }
+
     /// A codec with the ids of the registry.
     fn codec(&self) -> Codec {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -50,6 +63,7 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
+        self.delete_subjects();
         let names: Vec<String> = every().map(|topic| format!("{}{}", self.prefix, topic.name)).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(10)));
