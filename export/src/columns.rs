@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;
-use arrow_schema::{ArrowError, Field, Schema, SchemaRef};
+use arrow_schema::{ArrowError, SchemaRef};
 use eventlog::Admitted;
 use schemas::codec::generic::Framed;
 use schemas::topics::{RecordType, TERM_STARTED};
@@ -132,7 +132,7 @@ impl<'c> Columns<'c> {
 impl Type {
     fn new(record: &'static RecordType) -> Result<Self, ExportError> {
         let decoder = Decoder::new(record.schema, record.schema).map_err(|error| unusable(record.name, &error))?;
-        let schema = with_envelope(&decoder.schema());
+        let schema = envelope::columns_with(&decoder.schema());
         Ok(Self { record, dataset: dataset(record), schema, decoders: HashMap::new() })
     }
 
@@ -175,7 +175,8 @@ impl Type {
         };
         match (decoder.decode(rows.iter().map(|row| row.datum)), rows) {
             (Ok(events), _) => {
-                let rows = beside_envelope(rows, &events).map_err(|error| unusable(self.record.name, &error))?;
+                let records: Vec<&Admitted> = rows.iter().map(|row| row.record).collect();
+                let rows = envelope::beside(&records, &events).map_err(|error| unusable(self.record.name, &error))?;
                 pieces.push(Piece { dataset: self.dataset, schema: Arc::clone(&self.schema), rows });
             }
             (Err(error), [row]) => lost.push(Unreadable { record: row.record, reason: error.to_string() }),
@@ -187,28 +188,6 @@ impl Type {
         }
         Ok(())
     }
-}
-
-fn beside_envelope(rows: &[Row<'_>], events: &RecordBatch) -> Result<RecordBatch, ArrowError> {
-    let records: Vec<&Admitted> = rows.iter().map(|row| row.record).collect();
-    let mut columns = envelope::columns(&records);
-    columns.extend_from_slice(events.columns());
-    RecordBatch::try_new(with_envelope(&events.schema()), columns)
-}
-
-/// The columns of every record, and those of an event.
-fn with_envelope(event: &Schema) -> SchemaRef {
-    let mut fields = envelope::fields();
-    let taken: Vec<String> = fields.iter().map(|field| field.name().clone()).collect();
-    for field in event.fields() {
-        // A column is called like the field, unless every record has one of that name already.
-        let name = match taken.contains(field.name()) {
-            true => format!("event_{}", field.name()),
-            false => field.name().clone(),
-        };
-        fields.push(Field::clone(field).with_name(name));
-    }
-    Arc::new(Schema::new(fields))
 }
 
 fn unusable(record: &'static str, error: &ArrowError) -> ExportError {

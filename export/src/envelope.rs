@@ -13,8 +13,29 @@ use eventlog::Admitted;
 /// Arrow's name of the time zone of all times.
 const UTC: &str = "UTC";
 
-/// The columns before those of the event.
-pub(crate) fn fields() -> Vec<Field> {
+/// The columns of every record, and behind them those of an event.
+pub(crate) fn columns_with(event: &Schema) -> SchemaRef {
+    let mut fields = fields();
+    let taken: Vec<String> = fields.iter().map(|field| field.name().clone()).collect();
+    for field in event.fields() {
+        // A column is called like the field, unless every record has one of that name already.
+        let name = match taken.contains(field.name()) {
+            true => format!("event_{}", field.name()),
+            false => field.name().clone(),
+        };
+        fields.push(Field::clone(field).with_name(name));
+    }
+    Arc::new(Schema::new(fields))
+}
+
+/// Records with their events, which stand in the same order.
+pub(crate) fn beside(records: &[&Admitted], events: &RecordBatch) -> Result<RecordBatch, ArrowError> {
+    let mut columns = columns(records);
+    columns.extend_from_slice(events.columns());
+    RecordBatch::try_new(columns_with(&events.schema()), columns)
+}
+
+fn fields() -> Vec<Field> {
     let mut fields = place();
     fields.push(Field::new("aggregate_key", DataType::Utf8, false));
     fields.extend(headers());
@@ -44,7 +65,7 @@ fn time_type() -> DataType {
 }
 
 /// The values of [`fields`]. The keys are text.
-pub(crate) fn columns(records: &[&Admitted]) -> Vec<ArrayRef> {
+fn columns(records: &[&Admitted]) -> Vec<ArrayRef> {
     let mut columns = place_of(records);
     columns.push(texts(records, |record| String::from_utf8_lossy(&record.record.key)));
     columns.extend(headers_of(records));

@@ -84,6 +84,8 @@ fn a_log_on_kafka_is_exported_beside_who_appends() {
     let mut owner = Owner::new(&codec, 9);
     records.push(owner.claim());
     records.push(owner.decide(b"odd", "lonja.order.OrderPlaced", "no frame"));
+    // The registry says that it has no such schema.
+    records.push(owner.decide(b"odd", "lonja.order.OrderPlaced", &b"\0\x7f\xff\xff\xff\x02"[..]));
     for number in [0, 5] {
         append(&log, partition(number), &records);
     }
@@ -95,11 +97,11 @@ fn a_log_on_kafka_is_exported_beside_who_appends() {
         }
     };
     let summary = run(begun).unwrap();
-    assert_eq!((summary.read, summary.unreadable), (2 * records.len() as u64, 2));
+    assert_eq!((summary.read, summary.unreadable), (2 * records.len() as u64, 4));
     let summary = run(&mut |_| {}).unwrap();
     assert!(summary.exported > 3 && summary.void == 0, "{summary:?}");
     check(&log, &codec, to.path());
-    assert_eq!(rows::all(to.path())["_unreadable"].len(), 2);
+    assert_eq!(rows::all(to.path())["_unreadable"].len(), 4);
     assert_eq!(run(&mut |_| {}).unwrap().read, 0);
 
     let another = Cluster::new();
