@@ -1,11 +1,14 @@
 //! The command line.
 
+use std::path::PathBuf;
+
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use runtime::Config;
 use runtime::config::{
     ClusterConfig, CommandsConfig, HttpConfig, LogConfig, NodeConfig, OperatorConfig, OperatorsConfig, SecretUrl,
     StoresConfig, TelemetryConfig,
 };
+use schemas::{Topic, topics};
 
 /// A shop's back end in which the log is the truth.
 #[derive(Debug, Parser)]
@@ -54,6 +57,15 @@ pub enum Command {
         #[command(subcommand)]
         verb: Replay,
     },
+    /// Write what happened into Parquet files for analysts: a dataset per type of event, each record once
+    ///
+    /// Reads the log up to the end that it has now, writes DIRECTORY/TOPIC/TYPE/partition=NN/FIRST-LAST.parquet, and ends. Run
+    /// again, into the same directory, it goes on where the last run ended, also where that was killed. Exported is what
+    /// counts: events, and the recorded decisions CommandRefused and CommandUnchanged; neither claims nor what is void. A
+    /// record that counts but cannot be read stands in TYPE "_unreadable", with its bytes and the reason.
+    ///
+    /// On Kafka it runs beside the shop; an embedded log is one process's at a time, so there the shop is stopped first.
+    Export(Box<Export>),
     /// Look at the settings
     Config {
         /// What to look at.
@@ -516,6 +528,35 @@ pub struct ReplayDiff {
     /// Which process, and who asks.
     #[command(flatten)]
     pub operator: OperatorConfig,
+}
+
+/// What is exported, and to where.
+#[derive(Debug, Args)]
+pub struct Export {
+    /// Such as order.events
+    #[arg(value_parser = topic)]
+    pub topic: &'static Topic,
+    /// Into which directory; it is made, or gone on with
+    #[arg(long, value_name = "DIRECTORY")]
+    pub to: PathBuf,
+    /// One partition; all without it
+    #[arg(long, value_name = "NUMBER")]
+    pub partition: Option<u32>,
+    /// As JSON: a line for each finished file, and one with the sums at the end
+    #[arg(long)]
+    pub json: bool,
+    /// Where an embedded log is.
+    #[command(flatten)]
+    pub node: NodeConfig,
+    /// Where the log is.
+    #[command(flatten)]
+    pub log: LogConfig,
+}
+
+/// Reads the name of a topic of events.
+fn topic(name: &str) -> Result<&'static Topic, String> {
+    let names = || topics::ALL.iter().map(|topic| topic.name).collect::<Vec<_>>().join(", ");
+    topics::by_name(name).ok_or_else(|| format!("topics of events are {}", names()))
 }
 
 /// A look at the settings.

@@ -3,6 +3,7 @@
 pub mod audit;
 pub mod cli;
 pub mod config_check;
+pub mod export;
 pub mod failure;
 pub mod log_verbs;
 pub mod operator;

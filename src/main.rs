@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, FromArgMatches};
 use lonja::cli::{Check, Cli, Command, Step};
 use lonja::roles::Parts;
-use lonja::{audit, config_check, log_verbs, owners, parked, replay, serve, status, steps};
+use lonja::{audit, config_check, export, log_verbs, owners, parked, replay, serve, status, steps};
 
 /// Every request allocates on one thread and frees on another, which the system's allocator does slowly.
 #[global_allocator]
@@ -26,6 +26,7 @@ fn main() -> ExitCode {
         Command::Audit(args) => audit::run(args),
         Command::Parked { verb } => parked::run(verb),
         Command::Replay { verb } => replay::run(verb),
+        Command::Export(args) => export::run(args, &cli.telemetry),
         Command::Config { check: Check::Check(config) } => config_check::run(&definition, &matches, config),
         Command::Topics { step: Step::Apply(args) } => steps::topics_apply(args),
         Command::Topics { step: Step::Check(args) } => steps::topics_check(args),

@@ -52,6 +52,7 @@ fn dependencies_point_one_way() {
         ("projections", &["domain", "schemas", "eventlog", "runtime"]),
         ("gateway", &["domain", "schemas", "eventlog", "commands", "projections", "runtime"]),
         ("operators", &["domain", "schemas", "eventlog", "projections"]),
+        ("export", &["domain", "schemas", "eventlog"]),
         ("runtime", &[]),
         ("model", &["domain", "schemas", "eventlog"]),
     ]
@@ -73,8 +74,22 @@ fn the_domain_depends_on_nothing_that_could_act() {
 
 #[test]
 fn only_schemas_knows_avro() {
-    for folder in ["domain", "eventlog", "commands", "cluster", "projections", "gateway", "operators", "runtime"] {
+    let folders =
+        ["domain", "eventlog", "commands", "cluster", "projections", "gateway", "operators", "export", "runtime"];
+    for folder in folders {
         assert!(!dependencies(folder).contains("apache-avro"), "{folder} depends on apache-avro");
+    }
+}
+
+/// Who builds something else on a crate of ours does not compile them.
+#[test]
+fn only_the_export_knows_arrow_and_parquet() {
+    let folders =
+        ["domain", "schemas", "eventlog", "commands", "cluster", "projections", "gateway", "operators", "runtime"];
+    for folder in folders {
+        let known = dependencies(folder);
+        let odd = known.iter().find(|name| name.starts_with("arrow") || *name == "parquet" || *name == "export");
+        assert_eq!(odd, None, "a dependency of {folder}");
     }
 }
 

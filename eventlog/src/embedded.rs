@@ -81,7 +81,7 @@ impl EmbeddedLog {
     pub fn open(dir: &Path, topics: &[&'static Topic]) -> Result<Self, LogError> {
         let doing = format!("opening {}", dir.display());
         let opening = |error: fjall::Error| match error {
-            fjall::Error::Locked => unavailable(&doing, "another process has it open"),
+            fjall::Error::Locked => LogError::InUse(dir.display().to_string()),
             fjall::Error::JournalRecovery(error) => {
                 LogError::Damaged(format!("the last batch in {} is not whole: {error:?}", dir.display()))
             }

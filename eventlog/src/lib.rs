@@ -228,6 +228,9 @@ pub enum LogError {
     /// The log is there, but it is not the one that this build is made for.
     #[error("the log cannot be used: {0}")]
     Mismatch(String),
+    /// A log on disk is one process's at a time.
+    #[error("opening {0} failed: another process has it open")]
+    InUse(String),
     /// The log holds something that it cannot hold.
     #[error("the log is damaged: {0}")]
     Damaged(String),

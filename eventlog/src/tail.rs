@@ -176,6 +176,24 @@ fn check_reach(
 }
 
 impl Checkpoint {
+    /// Whether `log` is the one that was folded, as [`Tail`] finds out while it reads: for who wants to know it before
+    /// anything else happens.
+    ///
+    /// # Errors
+    /// When it is not, or cannot be asked.
+    pub fn verify(&self, log: &dyn EventLog, partition: Partition) -> Result<(), TailError> {
+        check_reach(log, partition, log.topic_id(partition.topic)?, self)?;
+        match self.stands(log, partition)? {
+            true => Ok(()),
+            false => Err(self.another(partition)),
+        }
+    }
+
+    fn another(&self, partition: Partition) -> TailError {
+        let detail = format!("the record at {} is another one", self.next.saturating_sub(1));
+        TailError::Diverged { partition, next: self.next, detail }
+    }
+
     /// Whether the log still has the last record that was folded.
     ///
     /// # Errors
@@ -197,11 +215,7 @@ impl Fold {
     fn verify(&mut self, stored: &Stored) -> Result<(), TailError> {
         let same = identity(stored.timestamp, &stored.record) == self.last_record || mutant("checkpoint-identity");
         if stored.offset + 1 != self.next || !same {
-            return Err(TailError::Diverged {
-                partition: stored.partition,
-                next: self.next,
-                detail: format!("the record at {} is another one", stored.offset),
-            });
+            return Err(self.checkpoint().another(stored.partition));
         }
         self.unverified = false;
         Ok(())

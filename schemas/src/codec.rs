@@ -98,6 +98,13 @@ impl CodecError {
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Schema { source, .. } if source.is_transient())
     }
+
+    /// Whether it is certain that this build cannot read the bytes: not where a registry failed, in whatever way, to say
+    /// what schema they were written with.
+    #[must_use]
+    pub fn is_certain(&self) -> bool {
+        !matches!(self, Self::Schema { source, .. } if !source.is_certain())
+    }
 }
 
 impl Codec {

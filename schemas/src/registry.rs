@@ -65,6 +65,15 @@ impl RegistryError {
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Remote { source, .. } if source.retriable)
     }
+
+    /// Whether it is certain that there is no such schema. (The client says in words alone what was answered.)
+    #[must_use]
+    pub fn is_certain(&self) -> bool {
+        match self {
+            Self::Remote { source, .. } => source.error.contains("status 404"),
+            Self::Unknown | Self::Unusable { .. } | Self::NotRegistered(_) => true,
+        }
+    }
 }
 
 impl Registry {

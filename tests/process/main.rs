@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod export;
 mod operators;
 #[path = "../support/own.rs"]
 mod own;

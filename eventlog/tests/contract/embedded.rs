@@ -141,6 +141,14 @@ fn a_failing_disk_acknowledges_nothing() {
 }
 
 #[test]
+fn a_log_that_is_open_is_not_opened_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let _open = EmbeddedLog::open(dir.path(), ALL).unwrap();
+    let error = EmbeddedLog::open(dir.path(), ALL).err().unwrap();
+    assert!(matches!(&error, LogError::InUse(place) if *place == dir.path().display().to_string()), "{error}");
+}
+
+#[test]
 fn another_partition_count_is_refused() {
     static WIDER: Topic = Topic { partitions: 13, ..ORDER };
     let dir = tempfile::tempdir().unwrap();

@@ -65,6 +65,7 @@ pub fn a_fold_goes_on_where_its_checkpoint_stands(home: &impl Home) {
     fold(&mut tail_before, 10);
     let checkpoint = tail_before.checkpoint(partition(0)).unwrap();
     assert_eq!(checkpoint.next, 10);
+    checkpoint.verify(&*log, partition(0)).unwrap();
     drop((tail_before, log));
     let log = home.open();
     append(&*log, partition(0), &[decision(term(1), 10), decision(term(1), 12), decision(term(1), 11)]);
@@ -91,6 +92,8 @@ pub fn another_log_is_noticed(home: &impl Home) {
     append(&*log, partition(0), &records(20));
     let noticed = tail(&*log, checkpoint).and_then(|mut tail| tail.poll(10, PATIENCE).map(|_| ()));
     assert!(matches!(noticed, Err(TailError::Diverged { next: 10, .. })), "{noticed:?}");
+    let verified = checkpoint.unwrap().verify(&*log, partition(0));
+    assert!(matches!(verified, Err(TailError::Diverged { next: 10, .. })), "{verified:?}");
 }
 
 pub fn a_log_that_lost_its_tail_is_noticed(home: &impl Home) {
@@ -102,9 +105,13 @@ pub fn a_log_that_lost_its_tail_is_noticed(home: &impl Home) {
     checkpoint.next = 11;
     let noticed = tail(&*log, Some(checkpoint)).map(|_| ());
     assert!(matches!(noticed, Err(TailError::Diverged { next: 11, .. })), "{noticed:?}");
+    let verified = checkpoint.verify(&*log, partition(0));
+    assert!(matches!(verified, Err(TailError::Diverged { next: 11, .. })), "{verified:?}");
     // Regrown: as long as it was, with another record at the end.
     append(&*log, partition(0), &[decision(term(1), 11)]);
     let mut tail = tail(&*log, Some(checkpoint)).unwrap();
     let noticed = tail.poll(10, PATIENCE);
     assert!(matches!(noticed, Err(TailError::Diverged { next: 11, .. })), "{noticed:?}");
+    let verified = checkpoint.verify(&*log, partition(0));
+    assert!(matches!(verified, Err(TailError::Diverged { next: 11, .. })), "{verified:?}");
 }
