@@ -49,6 +49,8 @@ use crate::view::View;
 /// Most records of a batch: where the stores' rates level off.
 pub const BATCH_EVENTS: usize = 2_000;
 
+/// Parts of a second into which a rate is divided.
+const MOMENTS: u64 = 50;
 /// How long a store may take for one operation before it counts as not answering.
 const STORE_SECONDS: u64 = 30;
 /// How often it is looked whether the store still stands where it was left, and whether operators want parked events tried
@@ -135,7 +137,7 @@ impl<V: View, S: Store<V>> Projector<V, S> {
     pub async fn run(self) {
         ::metrics::gauge!(STOPPED, &self.labels).set(0.0);
         let mut backoff = Backoff::new(&self.chance);
-        let mut care = Care::new(self.context.batch_events);
+        let mut care = Care::new(self.batch_events());
         loop {
             match self.round(&mut care).await {
                 End::Shutdown => return,
@@ -151,6 +153,13 @@ impl<V: View, S: Store<V>> Projector<V, S> {
                 End::Stop(reason) => return stop(&self.course, &self.labels, reason),
             }
         }
+    }
+
+    /// Most records of a batch: with a rate no more than fall to a moment, because live traffic feels what is done at once.
+    fn batch_events(&self) -> usize {
+        let Context { rate, batch_events, .. } = self.context;
+        let moment = usize::try_from(rate / MOMENTS).unwrap_or(usize::MAX).max(1);
+        if rate == 0 { batch_events } else { moment.min(batch_events) }
     }
 
     async fn pause(&self, backoff: &mut Backoff) {

@@ -150,9 +150,6 @@ fn against_log<V: View>(
     checkpoints: &Checkpoints,
     exceptions: &Exceptions,
 ) -> Result<Found<V>, VerifyError> {
-    // Opening at the checkpoints tells whether this is the log that was folded.
-    let from: Vec<_> = checkpoints.iter().map(|(partition, checkpoint)| (*partition, Some(*checkpoint))).collect();
-    Tail::open(log, &from).map_err(|source| VerifyError::Log { view: V::NAME, source })?;
     let mut found = Found { count: 0, shown: BTreeMap::new() };
     let mut differs = |key: V::Key, folded: Option<V>| {
         found.count += 1;
@@ -161,6 +158,7 @@ fn against_log<V: View>(
         }
     };
     for (partition, checkpoint) in checkpoints {
+        checkpoint.verify(log, *partition).map_err(|source| VerifyError::Log { view: V::NAME, source })?;
         let until = BTreeMap::from([(*partition, checkpoint.next)]);
         for (key, row) in fold_all::<V>(log, codec, &until, exceptions)? {
             if stored.remove(&key) != Some(digest::of(&row)) {

@@ -56,6 +56,9 @@ pub struct Args {
     /// Seconds of traffic alone
     #[arg(long, default_value_t = 30.0)]
     control_seconds: f64,
+    /// Seconds without traffic after the first fold, in which databases write what they owe
+    #[arg(long, default_value_t = 20.0)]
+    settle_seconds: f64,
     /// Write the report as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -121,6 +124,7 @@ fn measure(args: &Args, run: &str, directory: &Path) -> Result<Report> {
     let server = lonja.serve_within(READY_LIMIT, "shop", directory, operating)?;
     let first_fold_seconds = started.elapsed().as_secs_f64();
     println!("folded for the first time in {first_fold_seconds:.0} s");
+    std::thread::sleep(Duration::from_secs_f64(args.settle_seconds));
     let operators = Operators::new(operating);
     let alone = Duration::from_secs_f64(args.control_seconds);
     let control = beside(args, &server, || Ok(std::thread::sleep(alone)))?.1;

@@ -15,7 +15,18 @@ fn views_are_rebuilt_beside_live_traffic() {
     let place = Place::new(&tools, stack, 1).unwrap();
     let json = place.dir.path().join("rebuilt.json");
     let mut bench = place.command("workload");
-    bench.args(["bench", "rebuild", "--events", &EVENTS.to_string(), "--live-rate", "100", "--control-seconds", "3"]);
+    bench.args([
+        "bench",
+        "rebuild",
+        "--events",
+        &EVENTS.to_string(),
+        "--live-rate",
+        "100",
+        "--control-seconds",
+        "3",
+        "--settle-seconds",
+        "0",
+    ]);
     bench.arg("--json").arg(&json);
     for name in ["LONJA_CACHE", "LONJA_PYTHON"] {
         bench.envs(std::env::var_os(name).map(|value| (name, value)));
