@@ -290,17 +290,17 @@ impl<V: View, S: Store<V>> Projector<V, S> {
     /// Loads anew each time: after an error nobody knows what the store holds.
     async fn attempt(&self, batch: &Batch<V>) -> Result<(), Failed> {
         let changes = Changes { park: batch.parked.clone(), ..Changes::default() };
-        self.fold(&batch.events, batch.moves.clone(), changes).await
+        self.fold(&batch.events, batch.moves.clone(), changes, batch.full).await
     }
 
     /// Folds events into the rows that the store has, and commits.
-    async fn fold(&self, events: &[V::Event], moves: Vec<Move>, parking: Changes) -> Result<(), Failed> {
+    async fn fold(&self, events: &[V::Event], moves: Vec<Move>, parking: Changes, behind: bool) -> Result<(), Failed> {
         let forgets = mutant("whole-fold") && self.store.generation() != V::GENERATION;
         let events = if forgets { &events[..events.len().saturating_sub(1)] } else { events };
         let folded = caught(|| fold::wanted::<V>(events)).map_err(panicked)?;
         let rows = if folded.is_empty() { Vec::new() } else { self.store.load(&folded).await? };
         let (upserts, deletes) = caught(|| fold::changes(events, rows)).map_err(panicked)?;
-        Ok(self.store.commit(Commit { upserts, deletes, moves, parking }).await?)
+        Ok(self.store.commit(Commit { upserts, deletes, moves, parking, behind }).await?)
     }
 
     /// Whether the store still stands where it was left.

@@ -87,18 +87,20 @@ pub struct Commit<V: View> {
     pub moves: Vec<Move>,
     /// What becomes of parked events.
     pub parking: Changes,
+    /// More of the log is waiting to be read.
+    pub behind: bool,
 }
 
 /// Most rows of a batch that counts as fresh.
 const FRESH_ROWS_MAX: usize = 512;
 
 impl<V: View> Commit<V> {
-    /// Whether the batch is small: then the view is near the end of the log, somebody may read what it shows right after, and
-    /// a store that is killed must not come back with less. Of large batches rows and checkpoints may be lost together,
-    /// which the log makes good: so they need not wait for the disk.
+    /// Whether the view is near the end of the log, and the batch small: then somebody may read what it shows right after, and a
+    /// store that is killed must not come back with less. Of other batches rows and checkpoints may be lost together, which
+    /// the log makes good: so they need not wait for the disk.
     #[must_use]
     pub fn is_fresh(&self) -> bool {
-        self.upserts.len() + self.deletes.len() <= FRESH_ROWS_MAX
+        !self.behind && self.upserts.len() + self.deletes.len() <= FRESH_ROWS_MAX
     }
 }
 

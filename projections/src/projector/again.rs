@@ -25,7 +25,8 @@ impl<V: View, S: Store<V>> Projector<V, S> {
                 tracing::warn!(view = V::NAME, partition = %event.place.0, offset = event.place.1, ?cause, "still parked");
                 let parking =
                     Changes { park: vec![event.failed(cause)], done: Vec::new(), answered: vec![key.clone()] };
-                let commit = Commit { upserts: Vec::new(), deletes: Vec::new(), moves: Vec::new(), parking };
+                let (upserts, deletes, moves) = (Vec::new(), Vec::new(), Vec::new());
+                let commit = Commit { upserts, deletes, moves, parking, behind: false };
                 return self.retry(|| self.store.commit(commit.clone())).await;
             }
         }
@@ -54,7 +55,7 @@ impl<V: View, S: Store<V>> Projector<V, S> {
             }
         };
         let events: Vec<V::Event> = decoded.into_iter().collect();
-        match self.retry(|| self.fold(&events, Vec::new(), parking())).await {
+        match self.retry(|| self.fold(&events, Vec::new(), parking(), false)).await {
             Ok(()) => Ok(Ok(())),
             Err(End::Unfit(cause)) => Ok(Err(cause)),
             Err(end) => Err(end),

@@ -55,6 +55,8 @@ pub(super) struct Batch<V: View> {
     pub(super) moves: Vec<Move>,
     /// How many records come before the beginning of what is folded.
     pub(super) left_out: u64,
+    /// There was as much to read as a batch may have: the view is behind.
+    pub(super) full: bool,
 }
 
 /// Reads the partitions of a view from their checkpoints on.
@@ -158,9 +160,12 @@ impl<V: View> Reader<V> {
     }
 
     fn read(&mut self, mut tail: Tail, max: usize, wait: Duration) -> Result<Turn<V>, End> {
-        let admitted = tail.poll(max.min(self.limit.load(Ordering::Relaxed)), wait)?;
+        let most = max.min(self.limit.load(Ordering::Relaxed));
+        let admitted = tail.poll(most, wait)?;
         let max = next_max(&admitted);
+        let full = admitted.len() >= most;
         let mut batch = self.sort(admitted)?;
+        batch.full = full;
         batch.moves = self.moves(tail.checkpoints());
         self.tail = Some((tail, max));
         if batch.moves.is_empty() {
@@ -194,6 +199,7 @@ impl<V: View> Reader<V> {
             oldest: admitted.iter().map(|record| record.timestamp).min(),
             moves: Vec::new(),
             left_out: 0,
+            full: false,
         };
         self.sorting.begin();
         for record in admitted {

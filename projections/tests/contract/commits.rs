@@ -89,12 +89,14 @@ impl ToEach for Race<'_> {
         for round in 0..10 {
             let expected = round * 10;
             let less = Commit {
+                behind: false,
                 upserts: few.clone(),
                 deletes: gone,
                 moves: moves::<V>(expected, expected + 10),
                 parking: Changes::default(),
             };
             let more = Commit {
+                behind: false,
                 upserts: many.clone(),
                 deletes: vec![],
                 moves: moves::<V>(expected, expected + 10),
@@ -135,13 +137,19 @@ impl ToEach for Stale<'_> {
     async fn to<V: View, S: Store<V>>(&self, store: &S) {
         store.open().await.unwrap();
         let few = rows::<V>(self.0, true);
-        let first =
-            Commit { upserts: few.clone(), deletes: vec![], moves: moves::<V>(0, 10), parking: Changes::default() };
+        let first = Commit {
+            behind: false,
+            upserts: few.clone(),
+            deletes: vec![],
+            moves: moves::<V>(0, 10),
+            parking: Changes::default(),
+        };
         store.commit(first.clone()).await.unwrap();
         for stale in [0, V::partitions().len() - 1] {
             let mut moves = moves::<V>(10, 20);
             moves[stale].expected = 9;
             let late = Commit {
+                behind: false,
                 upserts: rows::<V>(self.0, false),
                 deletes: vec![few[0].key()],
                 moves,
@@ -164,6 +172,7 @@ impl ToEach for Replace<'_> {
         let all = rows::<V>(self.0, false);
         store
             .commit(Commit {
+                behind: false,
                 upserts: rows(self.0, true),
                 deletes: vec![],
                 moves: moves::<V>(0, 1),
@@ -171,17 +180,33 @@ impl ToEach for Replace<'_> {
             })
             .await
             .unwrap();
-        let second =
-            Commit { upserts: all.clone(), deletes: vec![], moves: moves::<V>(1, 2), parking: Changes::default() };
+        let second = Commit {
+            behind: false,
+            upserts: all.clone(),
+            deletes: vec![],
+            moves: moves::<V>(1, 2),
+            parking: Changes::default(),
+        };
         store.commit(second.clone()).await.unwrap();
         assert_holds(store, &all, &second.moves).await;
         let gone = vec![all[0].key(), all[2].key()];
-        let third =
-            Commit { upserts: vec![], deletes: gone.clone(), moves: moves::<V>(2, 3), parking: Changes::default() };
+        let third = Commit {
+            behind: false,
+            upserts: vec![],
+            deletes: gone.clone(),
+            moves: moves::<V>(2, 3),
+            parking: Changes::default(),
+        };
         store.commit(third.clone()).await.unwrap();
         let left: Vec<V> = all.iter().filter(|row| !gone.contains(&row.key())).cloned().collect();
         assert_holds(store, &left, &third.moves).await;
-        let alone = Commit { upserts: vec![], deletes: vec![], moves: moves::<V>(3, 4), parking: Changes::default() };
+        let alone = Commit {
+            behind: false,
+            upserts: vec![],
+            deletes: vec![],
+            moves: moves::<V>(3, 4),
+            parking: Changes::default(),
+        };
         store.commit(alone.clone()).await.unwrap();
         assert_holds(store, &left, &alone.moves).await;
         let keys: Vec<V::Key> = all.iter().map(V::key).collect();

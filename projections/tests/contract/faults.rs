@@ -213,7 +213,7 @@ impl ToEach for FailOver<'_> {
         });
         let deletes = lost.rows.keys().filter(|key| !replica.rows.contains_key(*key)).cloned().collect();
         let upserts = replica.rows.into_values().collect();
-        let back = Commit { upserts, deletes, moves: moves.collect(), parking: Changes::default() };
+        let back = Commit { behind: false, upserts, deletes, moves: moves.collect(), parking: Changes::default() };
         store.commit(back).await.unwrap();
         let deadline = Instant::now() + PATIENCE;
         while store.checkpoints().await.unwrap() != lost.reflects.checkpoints {

@@ -110,7 +110,13 @@ impl ToEach for LoseARow {
         let rows = store.snapshot().await.unwrap().rows;
         let key = rows.keys().next().unwrap().clone();
         store
-            .commit(Commit { upserts: vec![], deletes: vec![key], moves: vec![], parking: Changes::default() })
+            .commit(Commit {
+                behind: false,
+                upserts: vec![],
+                deletes: vec![key],
+                moves: vec![],
+                parking: Changes::default(),
+            })
             .await
             .unwrap();
     }

@@ -124,7 +124,8 @@ impl Step<'_> {
         let rows = store.snapshot().await.unwrap().rows;
         // One that is read last: a later event must not mend it.
         let key = rows.keys().next().unwrap().clone();
-        let lost = Commit { upserts: vec![], deletes: vec![key], moves: vec![], parking: Changes::default() };
+        let lost =
+            Commit { behind: false, upserts: vec![], deletes: vec![key], moves: vec![], parking: Changes::default() };
         store.commit(lost).await.unwrap();
     }
 
