@@ -195,7 +195,7 @@ impl ToEach for Keep<'_> {
 
     async fn to<V: View, S: Store<V>>(&self, store: &S) {
         store.open().await.unwrap();
-        let changes = |parking| Commit::<V> { upserts: vec![], deletes: vec![], moves: vec![], parking };
+        let changes = |parking| Commit::<V> { upserts: vec![], deletes: vec![], moves: vec![], parking, behind: false };
         let mut events: Vec<ParkedEvent> = self.history.parked_by_hand(&self.keys);
         events[0].cause = Cause::Refused { detail: "“no” \\ '\"".into() };
         // As large as a record may be.

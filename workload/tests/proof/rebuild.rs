@@ -26,6 +26,8 @@ fn views_are_rebuilt_beside_live_traffic() {
         "3",
         "--settle-seconds",
         "0",
+        "--rate",
+        "20000",
     ]);
     bench.arg("--json").arg(&json);
     for name in ["LONJA_CACHE", "LONJA_PYTHON"] {
