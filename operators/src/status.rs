@@ -94,7 +94,7 @@ impl ToEach for Look<'_> {
         let own = progress.generations().into_iter().filter(|(view, ..)| *view == V::NAME).map(|(_, number, _)| number);
         let beside = own.filter(|number| Some(*number) != generation).collect();
         let parked = progress.parked(V::NAME).len();
-        let lag = self.0.lags.of(V::NAME).map(LagStatus::from);
+        let lag = generation.and_then(|generation| self.0.lags.of(V::NAME, generation)).map(LagStatus::from);
         let (view, store) = (V::NAME, name(store.kind()));
         ViewStatus { view, store, state, reason, generation, beside, parked, lag }
     }
@@ -110,7 +110,7 @@ fn name(kind: Kind) -> &'static str {
 }
 
 impl From<Lag> for LagStatus {
-    fn from(Lag { events, age, measured, trend, eta }: Lag) -> Self {
+    fn from(Lag { events, age, measured, trend, eta, .. }: Lag) -> Self {
         Self {
             events,
             seconds: age.as_secs_f64(),

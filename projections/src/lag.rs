@@ -1,4 +1,5 @@
-//! How far the views are behind the log: as metrics, and as a short history that tells whether it gets better.
+//! How far the views and those of their generations that are being built are behind the log: as metrics, and as a short history
+//! that tells whether it gets better, and when it will be over.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -15,17 +16,23 @@ use crate::progress::Progress;
 /// How often the log is asked for its ends.
 const EVERY: Duration = Duration::from_secs(5);
 
-/// Over how many measurements the trend is taken: half a minute.
-const HISTORY: usize = 7;
+/// Over how many measurements the trend is taken: a minute, in which MongoDB writes once what it owes to its disk, and is slow then.
+const HISTORY: usize = 13;
 
-/// How far each view was behind the log when it was measured last. Clones share.
+/// A view, and the number of a generation of it.
+type Which = (&'static str, u32);
+
+/// How far each generation that this process folds or follows was behind the log when it was measured last. Clones share.
 #[derive(Clone, Default)]
-pub struct Lags(Arc<RwLock<BTreeMap<&'static str, VecDeque<Measured>>>>);
+pub struct Lags(Arc<RwLock<BTreeMap<Which, VecDeque<Measured>>>>);
 
 /// One measurement.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Measured {
     at: Instant,
+    /// Records that were folded.
+    folded: u64,
+    /// Records that were not.
     events: u64,
     age: Duration,
 }
@@ -39,29 +46,32 @@ pub struct Lag {
     pub age: Duration,
     /// How long ago that was so.
     pub measured: Duration,
-    /// How many events it falls behind each second, over the last measurements: negative when it catches up.
+    /// How many events it falls behind each second, over the last minute: negative when it catches up.
     pub trend: Option<f64>,
-    /// When it will have caught up, if it goes on so.
+    /// How many records it folds each second, over the last minute.
+    pub rate: Option<f64>,
+    /// When it will have caught up, if it goes on so and the log goes on growing so.
     pub eta: Option<Duration>,
 }
 
 impl Lags {
-    /// How far `view` is behind; `None` until it was measured.
+    /// How far a generation of `view` is behind; `None` until it was measured.
     #[must_use]
-    pub fn of(&self, view: &str) -> Option<Lag> {
+    pub fn of(&self, view: &'static str, generation: u32) -> Option<Lag> {
         let lags = self.0.read();
-        let history = lags.get(view)?;
+        let history = lags.get(&(view, generation))?;
         let (first, last) = (history.front()?, history.back()?);
         let seconds = (last.at - first.at).as_secs_f64();
-        let trend = (seconds > 0.0).then(|| (last.events as f64 - first.events as f64) / seconds);
+        let per_second = |from: u64, to: u64| (seconds > 0.0).then(|| (to as f64 - from as f64) / seconds);
+        let (trend, rate) = (per_second(first.events, last.events), per_second(first.folded, last.folded));
         let closing = trend.map(|trend| -trend).filter(|closing| *closing > 0.0 && last.events > 0);
         let eta = closing.and_then(|closing| Duration::try_from_secs_f64(last.events as f64 / closing).ok());
-        Some(Lag { events: last.events, age: last.age, measured: last.at.elapsed(), trend, eta })
+        Some(Lag { events: last.events, age: last.age, measured: last.at.elapsed(), trend, rate, eta })
     }
 
-    fn add(&self, view: &'static str, measured: Measured) {
+    fn add(&self, which: Which, measured: Measured) {
         let mut lags = self.0.write();
-        let history = lags.entry(view).or_default();
+        let history = lags.entry(which).or_default();
         history.push_back(measured);
         if history.len() > HISTORY {
             history.pop_front();
@@ -69,21 +79,25 @@ impl Lags {
     }
 }
 
-/// A view, and offset of the next record to fold of each partition.
-type Standing = (&'static str, Vec<(Partition, u64)>);
+/// A generation, and offset of the next record to fold of each partition.
+type Standing = (Which, Vec<(Partition, u64)>);
 
 /// Measures until it is dropped.
 pub(crate) async fn measure(log: Arc<dyn EventLog>, progress: Progress, lags: Lags) {
     loop {
-        let views: Vec<Standing> =
-            progress.states().into_iter().map(|(view, _)| (view, progress.reflects(view))).collect();
+        let generations = progress.generations().into_iter().map(|(view, number, _)| (view, number));
+        let standing: Vec<Standing> =
+            generations.map(|which| (which, progress.generation_reflects(which.0, which.1))).collect();
+        lags.0.write().retain(|which, _| standing.iter().any(|(other, _)| other == which));
         let asked = Arc::clone(&log);
-        match tokio::task::spawn_blocking(move || look(&*asked, &views)).await {
+        match tokio::task::spawn_blocking(move || look(&*asked, &standing)).await {
             Ok(Ok(measured)) => {
-                for (view, measured) in measured {
-                    ::metrics::gauge!(LAG_EVENTS, "view" => view).set(measured.events as f64);
-                    ::metrics::gauge!(LAG_SECONDS, "view" => view).set(measured.age.as_secs_f64());
-                    lags.add(view, measured);
+                for ((view, number), measured) in measured {
+                    if progress.live(view) == Some(number) {
+                        ::metrics::gauge!(LAG_EVENTS, "view" => view).set(measured.events as f64);
+                        ::metrics::gauge!(LAG_SECONDS, "view" => view).set(measured.age.as_secs_f64());
+                    }
+                    lags.add((view, number), measured);
                 }
             }
             Ok(Err(error)) => tracing::warn!(error = crate::projector::chain(&error), "the lag is not known"),
@@ -93,17 +107,18 @@ pub(crate) async fn measure(log: Arc<dyn EventLog>, progress: Progress, lags: La
     }
 }
 
-/// Each view as it stands now. What several of them have not folded is asked for once.
-fn look(log: &dyn EventLog, views: &[Standing]) -> Result<Vec<(&'static str, Measured)>, LogError> {
+/// Each generation as it stands now. What several of them have not folded is asked for once.
+fn look(log: &dyn EventLog, standing: &[Standing]) -> Result<Vec<(Which, Measured)>, LogError> {
     let (mut ends, mut times) = (BTreeMap::new(), BTreeMap::new());
     let mut measured = Vec::new();
-    for (view, positions) in views {
-        let (mut events, mut oldest) = (0, None);
+    for (which, positions) in standing {
+        let (mut folded, mut events, mut oldest) = (0, 0, None);
         for &(partition, next) in positions {
             let end = match ends.get(&partition) {
                 Some(end) => *end,
                 None => *ends.entry(partition).or_insert(log.end(partition)?),
             };
+            folded += next;
             events += end.saturating_sub(next);
             if next < end {
                 let time = match times.get(&(partition, next)) {
@@ -113,7 +128,8 @@ fn look(log: &dyn EventLog, views: &[Standing]) -> Result<Vec<(&'static str, Mea
                 oldest = [oldest, time].into_iter().flatten().min();
             }
         }
-        measured.push((*view, Measured { at: Instant::now(), events, age: oldest.map_or(Duration::ZERO, age) }));
+        measured
+            .push((*which, Measured { at: Instant::now(), folded, events, age: oldest.map_or(Duration::ZERO, age) }));
     }
     Ok(measured)
 }
@@ -144,10 +160,11 @@ mod tests {
         append(&log, &[a, a, b]);
         std::thread::sleep(Duration::from_millis(120));
         append(&log, &[b]);
-        let views = [("all", vec![(a, 2), (b, 2)]), ("one", vec![(a, 2), (b, 1)]), ("none", vec![(a, 0), (b, 1)])];
-        let measured = look(&log, &views).unwrap();
-        let events: Vec<_> = measured.iter().map(|(view, measured)| (*view, measured.events)).collect();
-        assert_eq!(events, [("all", 0), ("one", 1), ("none", 3)]);
+        let all = [(1, vec![(a, 2), (b, 2)]), (2, vec![(a, 2), (b, 1)]), (3, vec![(a, 0), (b, 1)])];
+        let measured = look(&log, &all.map(|(number, positions)| (("v", number), positions))).unwrap();
+        let events: Vec<_> =
+            measured.iter().map(|((_, number), measured)| (*number, measured.folded, measured.events)).collect();
+        assert_eq!(events, [(1, 4, 0), (2, 3, 1), (3, 1, 3)]);
         let ages: Vec<_> = measured.iter().map(|(_, measured)| measured.age).collect();
         let pause = Duration::from_millis(100);
         assert!(ages[0] == Duration::ZERO && ages[1] + pause < ages[2], "{ages:?}");
@@ -166,20 +183,23 @@ mod tests {
     #[test]
     fn the_trend_says_when_it_will_have_caught_up() {
         let lags = Lags::default();
-        assert_eq!(lags.of("v"), None);
+        assert_eq!(lags.of("v", 1), None);
         let start = Instant::now();
+        // The log grows by 20 a second.
         let add = |second: u64, events: u64| {
-            lags.add("v", Measured { at: start + Duration::from_secs(second), events, age: Duration::from_secs(9) });
-            let lag = lags.of("v").unwrap();
-            (lag.events, lag.trend, lag.eta)
+            let (at, folded) = (start + Duration::from_secs(second), 5_000 + 20 * second - events);
+            lags.add(("v", 1), Measured { at, folded, events, age: Duration::from_secs(9) });
+            let lag = lags.of("v", 1).unwrap();
+            (lag.events, lag.trend, lag.rate, lag.eta)
         };
-        assert_eq!(add(0, 1_000), (1_000, None, None));
-        assert_eq!(add(5, 1_500), (1_500, Some(100.0), None));
-        assert_eq!(add(10, 900), (900, Some(-10.0), Some(Duration::from_secs(90))));
-        // Only the last half minute counts.
-        for second in [15, 20, 25, 30, 35, 40] {
+        assert_eq!(add(0, 1_000), (1_000, None, None, None));
+        assert_eq!(add(5, 1_500), (1_500, Some(100.0), Some(-80.0), None));
+        assert_eq!(add(10, 900), (900, Some(-10.0), Some(30.0), Some(Duration::from_secs(90))));
+        // Only the last minute counts.
+        for second in (15..=70).step_by(5) {
             add(second, 900);
         }
-        assert_eq!(add(45, 0), (0, Some(-30.0), None));
+        assert_eq!(add(75, 0), (0, Some(-15.0), Some(35.0), None));
+        assert_eq!(lags.of("v", 2), None);
     }
 }

@@ -35,9 +35,9 @@ pub(crate) struct Standing {
     pub lag_events: u64,
     /// Age of the oldest record that is missing, in seconds.
     pub lag_seconds: f64,
-    /// Mean since it was started, pauses left out.
+    /// Over the last minute; where that was not measured, the mean since it was started, pauses left out.
     pub events_per_second: Option<f64>,
-    /// Seconds until it has caught up, at that rate.
+    /// Seconds until it has caught up, if it and the log go on so.
     pub eta_seconds: Option<f64>,
     /// Most events a second; 0 is no bound.
     pub rate: u64,
@@ -74,7 +74,13 @@ pub(super) async fn of(operators: &Shared, view: &'static str, generation: Gener
     let own = projectors.into_iter().find(|(name, own, _)| *name == view && *own == number);
     let Generation { live, notes, .. } = generation;
     let lag_events = total.saturating_sub(records);
-    let events_per_second = rate_of(&notes, records);
+    let lately = operators.lags.of(view, number).filter(|lag| lag.rate.is_some() && notes.paused_at.is_none());
+    let events_per_second = lately.and_then(|lag| lag.rate).or_else(|| rate_of(&notes, records));
+    let at_that_rate = || Some(lag_events as f64 / events_per_second.filter(|rate| *rate > 0.0)?);
+    let eta_seconds = match lately {
+        Some(lag) => lag.eta.map(|eta| eta.saturating_sub(lag.measured).as_secs_f64()),
+        None => at_that_rate(),
+    };
     Ok(Standing {
         view,
         generation: number,
@@ -85,7 +91,7 @@ pub(super) async fn of(operators: &Shared, view: &'static str, generation: Gener
         lag_events,
         lag_seconds: oldest.map_or(0.0, |oldest| seconds(now().0.saturating_sub(oldest.0))),
         events_per_second,
-        eta_seconds: events_per_second.filter(|rate| *rate > 0.0).map(|rate| lag_events as f64 / rate),
+        eta_seconds,
         rate: notes.rate,
         partitions: scope::shown(&notes.scope),
         from: notes.scope.from.map(scope::begin),
