@@ -50,15 +50,12 @@ pub async fn list(
     let (home, key) = home(&query.subject).map_err(|invalid| bad_parameter("subject", invalid))?;
     let limit = limit(query.limit)?;
     let after = reading::cursor(query.after.as_deref())?;
-    let (generation, reflected) =
-        consistency::wait(&state, Activity::NAME, &token, |partition| *partition == home).await?;
-    let page = state
-        .views
-        .activities
-        .numbered(generation)
-        .by_subject(&query.subject, limit, after)
-        .await
-        .map_err(reading::failed)?;
+    let (feed, subject) = (&state.views.activities, query.subject.as_str());
+    let query = |generation| {
+        let feed = feed.numbered(generation);
+        async move { feed.by_subject(home, subject, limit, after).await }
+    };
+    let (page, reflected) = consistency::read(&state, Activity::NAME, &token, query).await?;
     let parked = reading::is_parked(&state.progress, Activity::NAME, home.topic, &key);
     let body = answer::bytes(&List::of(page, Listed::from));
     let mut response = reading::found(answer::json(StatusCode::OK, body), &reflected);

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use axum::extract::FromRequestParts;
 use axum::http::header::{HeaderName, HeaderValue};
@@ -9,14 +10,18 @@ use axum::http::request::Parts;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use eventlog::Partition;
-use projections::{NotYet, Progress};
-use tokio::time::Instant;
+use projections::{AsOf, NotYet, Progress, StoreError};
+use tokio::time::{Instant, sleep};
 
 use crate::GatewayState;
 use crate::problem::{INVALID_CONSISTENCY_TOKEN, NOT_YET_VISIBLE, Problem, VIEW_UNAVAILABLE};
+use crate::reading;
 
 /// The header that carries a token, on answers and on questions.
 pub const CONSISTENCY_TOKEN: HeaderName = HeaderName::from_static("consistency-token");
+
+/// How long until a store is asked again that does not show what its projector had written.
+const AGAIN: Duration = Duration::from_millis(20);
 
 /// Longest token in bytes: a position of each partition there is fits well.
 const TOKEN_BYTES_MAX: usize = 4_096;
@@ -37,6 +42,13 @@ impl Token {
     #[must_use]
     pub fn reflecting(next: impl IntoIterator<Item = (Partition, u64)>) -> Self {
         Self(next.into_iter().filter_map(|(partition, next)| Some((partition, next.checked_sub(1)?))).collect())
+    }
+
+    /// Whether what reflects `next` shows it. Positions of partitions that are not in `next` are no obstacle: nothing of them
+    /// was asked for.
+    fn is_met(&self, next: &[(Partition, u64)]) -> bool {
+        let reached = |of: &Partition| next.iter().find(|(partition, _)| partition == of).map(|(_, next)| *next);
+        self.0.iter().all(|(partition, offset)| reached(partition).is_none_or(|next| next > *offset))
     }
 
     /// As the value of a header; `None` when there is no position.
@@ -112,27 +124,36 @@ impl Floor {
     }
 }
 
-/// Waits until `view` reflects `token`, up to the bound. Then says which generation does and is to be read, and what it
-/// reflects, of the partitions that `relevant` accepts: taken before it is read, so that the answer is never older than it
-/// says.
+/// What `query` finds in the generation that it is given, and what that reflects, as soon as it reflects `token`.
+///
+/// It waits until the projector says so, and believes the store alone: a failover may have moved it back meanwhile, while a
+/// query waited for a connection, or behind a proxy. So a query says what its rows reflect, and is repeated until that is enough.
 ///
 /// # Errors
-/// `not_yet_visible`, or `view_unavailable` for a view that has stopped.
-pub async fn wait(
+/// `not_yet_visible` after the bound, or `view_unavailable` for a view that has stopped or a store that does not answer.
+pub async fn read<T, F: Future<Output = Result<AsOf<T>, StoreError>> + Send>(
     state: &GatewayState,
     view: &str,
     token: &Token,
-    relevant: impl Fn(&Partition) -> bool,
-) -> Result<(u32, Token), Problem> {
+    query: impl Fn(u32) -> F,
+) -> Result<(T, Token), Problem> {
     let deadline = Instant::now() + state.limits.consistency_timeout;
     state
         .floor
         .wait(&state.progress, view, deadline)
         .await
         .map_err(|_| Problem::new(&VIEW_UNAVAILABLE, "the page is being rebuilt from the log").retry_after(1))?;
-    let generation = state.progress.wait_for(view, &token.0, deadline).await.map_err(not_yet)?;
-    let positions = state.progress.generation_reflects(view, generation).into_iter();
-    Ok((generation, Token::reflecting(positions.filter(|(partition, _)| relevant(partition)))))
+    loop {
+        let generation = state.progress.wait_for(view, &token.0, deadline).await.map_err(not_yet)?;
+        let AsOf { found, next } = query(generation).await.map_err(reading::failed)?;
+        if token.is_met(&next) {
+            return Ok((found, Token::reflecting(next)));
+        }
+        if Instant::now() >= deadline {
+            return Err(not_yet(NotYet::Deadline { view: view.to_owned() }));
+        }
+        sleep(AGAIN).await;
+    }
 }
 
 fn not_yet(error: NotYet) -> Problem {
@@ -161,6 +182,16 @@ mod tests {
         assert_eq!(header, URL_SAFE_NO_PAD.encode("order.events/3@7,stock.events/11@0"));
         assert_eq!(Token::parse(header.as_bytes()), Some(token));
         assert_eq!(Token::reflecting([(order, 0)]).to_header(), None);
+    }
+
+    #[test]
+    fn a_token_is_met_by_what_was_asked_for_alone() {
+        let order = Partition { topic: &topics::ORDER, number: 3 };
+        let stock = Partition { topic: &topics::STOCK, number: 11 };
+        let token = Token(vec![(order, 7), (stock, 2)]);
+        assert!(token.is_met(&[(order, 8)]) && token.is_met(&[(order, 9), (stock, 3)]));
+        assert!(!token.is_met(&[(order, 7)]) && !token.is_met(&[(order, 8), (stock, 0)]));
+        assert!(Token::default().is_met(&[(order, 0)]));
     }
 
     #[test]

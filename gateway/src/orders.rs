@@ -9,10 +9,8 @@ use axum::http::{Response, StatusCode};
 use domain::ids::{CustomerId, InvalidValue, OrderId, Quantity, Sku, Text};
 use domain::money::{Money, parse_currency};
 use domain::order::{Line, Lines, OrderCommand, OrderEvent, UnitPrice};
-use eventlog::Partition;
 use projections::store::Store;
 use projections::view::View;
-use projections::views;
 use projections::views::{OrderDetail, OrderLine, OrderStatus, OrderSummary};
 use schemas::topics;
 use serde::{Deserialize, Serialize};
@@ -157,10 +155,12 @@ pub async fn show(
     OrderPath(id): OrderPath,
     token: Token,
 ) -> Result<Response<Body>, Problem> {
-    let home = Partition::of(&topics::ORDER, id.to_string().as_bytes());
-    let (generation, reflected) =
-        consistency::wait(&state, OrderDetail::NAME, &token, |partition| *partition == home).await?;
-    let found = state.views.order_details.numbered(generation).by_id(id.0).await.map_err(reading::failed)?;
+    let orders = &state.views.order_details;
+    let query = |generation| {
+        let orders = orders.numbered(generation);
+        async move { orders.by_id(id.0).await }
+    };
+    let (found, reflected) = consistency::read(&state, OrderDetail::NAME, &token, query).await?;
     let parked = reading::is_parked(&state.progress, OrderDetail::NAME, &topics::ORDER, &id.to_string());
     let Some(order) = found else {
         return Err(reading::absent(&ORDER_NOT_FOUND, "this page knows no such order", &reflected, parked));
@@ -205,9 +205,12 @@ pub async fn list(
     let customer_id = CustomerId::parse(&query.customer_id).map_err(|invalid| bad_parameter("customer_id", invalid))?;
     let limit = limit(query.limit)?;
     let after = reading::cursor(query.after.as_deref())?;
-    let (generation, reflected) = consistency::wait(&state, OrderSummary::NAME, &token, |_| true).await?;
-    let page = state.views.order_lists.numbered(generation).by_customer(customer_id.as_str(), limit, after).await;
-    let page: views::Page<_, _> = page.map_err(reading::failed)?;
+    let (lists, customer) = (&state.views.order_lists, customer_id.as_str());
+    let query = |generation| {
+        let lists = lists.numbered(generation);
+        async move { lists.by_customer(customer, limit, after).await }
+    };
+    let (page, reflected) = consistency::read(&state, OrderSummary::NAME, &token, query).await?;
     let show = |row: OrderSummary| {
         let parked = reading::is_parked(&state.progress, OrderSummary::NAME, &topics::ORDER, &row.id.to_string());
         Listed::of(row, parked)

@@ -8,7 +8,6 @@ use axum::http::header::ETAG;
 use axum::http::{Response, StatusCode};
 use domain::ids::{DeliveredQuantity, Quantity, ReservationId, Text};
 use domain::stock::{StockCommand, StockEvent};
-use eventlog::Partition;
 use projections::store::Store;
 use projections::view::View;
 use projections::views::StockLevel;
@@ -142,10 +141,12 @@ pub async fn show(
     SkuPath(sku): SkuPath,
     token: Token,
 ) -> Result<Response<Body>, Problem> {
-    let home = Partition::of(&topics::STOCK, sku.as_str().as_bytes());
-    let (generation, reflected) =
-        consistency::wait(&state, StockLevel::NAME, &token, |partition| *partition == home).await?;
-    let found = state.views.stock_levels.numbered(generation).by_sku(sku.as_str()).await.map_err(reading::failed)?;
+    let (levels, name) = (&state.views.stock_levels, sku.as_str());
+    let query = |generation| {
+        let levels = levels.numbered(generation);
+        async move { levels.by_sku(name).await }
+    };
+    let (found, reflected) = consistency::read(&state, StockLevel::NAME, &token, query).await?;
     let parked = reading::is_parked(&state.progress, StockLevel::NAME, &topics::STOCK, sku.as_str());
     let Some(level) = found else {
         return Err(reading::absent(&STOCK_ITEM_NOT_FOUND, "this page knows no stock of this SKU", &reflected, parked));

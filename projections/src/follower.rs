@@ -67,7 +67,6 @@ impl<V: View, S: Store<V>> Follower<V, S> {
                 Err(error) => {
                     let reason = chain(&error);
                     tracing::warn!(view = V::NAME, reason, "the store does not say how far the view is");
-                    self.course.doubt();
                     self.course.set_state(ViewState::Retrying { reason });
                 }
             }

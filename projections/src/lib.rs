@@ -23,6 +23,6 @@ pub mod views;
 pub use compose::{Folds, Projections, start};
 pub use lag::{Lag, Lags};
 pub use progress::{NotYet, Progress, ViewState};
-pub use store::{Kind, StoreError};
+pub use store::{AsOf, Kind, StoreError};
 pub use stores::{Stores, StoresConfig};
 pub use views::Views;

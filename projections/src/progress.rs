@@ -89,16 +89,13 @@ struct Entry {
 struct Standing {
     state: ViewState,
     next: BTreeMap<Partition, u64>,
-    /// The store did not answer, and may come back with less: until it has said where it stands, `next` is what it once had.
-    doubted: bool,
     /// The log's ends when the view started, once they are known.
     goal: Option<BTreeMap<Partition, u64>>,
 }
 
 impl Standing {
     fn reached(&self, positions: &BTreeMap<Partition, u64>) -> bool {
-        !self.doubted
-            && positions.iter().all(|(partition, end)| self.next.get(partition).is_some_and(|next| next >= end))
+        positions.iter().all(|(partition, end)| self.next.get(partition).is_some_and(|next| next >= end))
     }
 
     fn caught_up(&self) -> bool {
@@ -108,7 +105,8 @@ impl Standing {
 }
 
 impl Progress {
-    /// Waits until `view` reflects each of `positions`, given as the offset of a record. Partitions that the view does
+    /// Waits until `view` is known to have reflected each of `positions`, given as the offset of a record; its store may have lost it
+    /// again, which only a query with a position in it can tell ([`crate::AsOf`]). Partitions that the view does
     /// not fold are no obstacle. Answers the generation that does: one that becomes live meanwhile may reflect less.
     ///
     /// # Errors
@@ -125,10 +123,7 @@ impl Progress {
         let mut standing = entry.standing.subscribe();
         entry.awaited.notify_one();
         let reflects = |standing: &Standing| {
-            !standing.doubted
-                && positions
-                    .iter()
-                    .all(|(partition, offset)| standing.next.get(partition).is_none_or(|next| next > offset))
+            positions.iter().all(|(partition, offset)| standing.next.get(partition).is_none_or(|next| next > offset))
         };
         let over = |standing: &Standing| matches!(standing.state, ViewState::Stopped { .. }) || reflects(standing);
         match timeout_at(deadline, standing.wait_for(over)).await {
@@ -148,13 +143,12 @@ impl Progress {
         self.0.read().live(view).map_or_else(Vec::new, |entry| positions(entry))
     }
 
-    /// The same of a generation, as far as it is certain: nothing while its store does not answer.
+    /// The same of a generation.
     #[must_use]
     pub fn generation_reflects(&self, view: &str, generation: u32) -> Vec<(Partition, u64)> {
         let known = self.0.read();
         let entry = known.all.iter().find(|((name, number), _)| *name == view && *number == generation);
-        let certain = entry.filter(|(_, entry)| !entry.standing.borrow().doubted);
-        certain.map_or_else(Vec::new, |(_, entry)| positions(entry))
+        entry.map_or_else(Vec::new, |(_, entry)| positions(entry))
     }
 
     /// The generations that this process folds or follows, and what each of them is doing.
@@ -204,7 +198,7 @@ impl Progress {
     /// [`Self::set_live`] says another.
     pub(crate) fn register(&self, view: &'static str, generation: u32, partitions: &[Partition]) -> Course {
         let next = partitions.iter().map(|partition| (*partition, 0)).collect();
-        let (sender, _) = watch::channel(Standing { state: ViewState::Starting, next, doubted: false, goal: None });
+        let (sender, _) = watch::channel(Standing { state: ViewState::Starting, next, goal: None });
         let new = Entry { standing: sender, awaited: Notify::new(), parked: RwLock::default() };
         let mut known = self.0.write();
         known.live.entry(view).or_insert(generation);
@@ -251,24 +245,15 @@ impl Course {
         });
     }
 
-    /// The store stands here, also if that is further back than was known.
+    /// The store stands here, be it further back than was known.
     pub fn restore(&self, positions: impl Iterator<Item = (Partition, u64)>) {
-        self.0.standing.send_modify(|standing| {
-            standing.next.extend(positions);
-            standing.doubted = false;
-        });
-    }
-
-    /// The store does not answer: nobody knows with what it will come back.
-    pub fn doubt(&self) {
-        self.0.standing.send_modify(|standing| standing.doubted = true);
+        self.0.standing.send_modify(|standing| standing.next.extend(positions));
     }
 
     /// It has folded on to these positions.
     pub fn publish(&self, positions: impl Iterator<Item = (Partition, u64)>) {
         self.0.standing.send_modify(|standing| {
             standing.next.extend(positions);
-            standing.doubted = false;
             standing.state = ViewState::Live;
         });
     }
@@ -329,12 +314,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_a_store_had_before_it_did_not_answer_is_not_certain() {
+    async fn a_store_that_came_back_with_less_is_waited_for_again() {
         let (progress, course) = progress();
         course.publish([(P, 7)].into_iter());
-        course.doubt();
-        assert_eq!(progress.wait_for("v", &[(P, 6)], soon()).await, Err(NotYet::Deadline { view: "v".into() }));
-        assert_eq!((progress.generation_reflects("v", 1), progress.reflects("v")), (vec![], vec![(P, 7)]));
         course.restore([(P, 5)].into_iter());
         assert_eq!(progress.wait_for("v", &[(P, 6)], soon()).await, Err(NotYet::Deadline { view: "v".into() }));
         assert_eq!(progress.wait_for("v", &[(P, 4)], soon()).await, Ok(1));

@@ -6,8 +6,8 @@
 //!
 //! | what goes wrong | what it does |
 //! |---|---|
-//! | the store or the log does not answer | tries again from the same position, with jittered pauses, by itself; until the store has said that it stands there, nobody is told that the view reflects anything |
-//! | a checkpoint is not where it was | somebody else folds too, or the store came back with less (a failover to a replica that was behind): starts over from the store's checkpoints |
+//! | the store or the log does not answer | tries again from the same position, with jittered pauses, by itself |
+//! | a checkpoint is not where it was | somebody else folds too, or the store came back with less (a failover to a replica that was behind): starts over from the store's checkpoints; looked for twice a second. What a query answers says how far its store was in the same moment, so that nobody is told more meanwhile |
 //! | the log is not the one that was folded | stops and says so |
 //! | an event cannot be read or applied | parks it, and lets later ones of its key queue behind: see [`crate::parking`] |
 
@@ -231,7 +231,7 @@ impl<V: View, S: Store<V>> Projector<V, S> {
                 biased;
                 () = self.context.shutdown.cancelled() => return End::Shutdown,
                 _ = look.tick() => {
-                    if let Err(end) = self.stand(at, || self.look(at)).await {
+                    if let Err(end) = self.retry(|| self.look(at)).await {
                         return end;
                     }
                     if !parked.keys.is_empty() && self.is_wanted().await {
@@ -278,7 +278,7 @@ impl<V: View, S: Store<V>> Projector<V, S> {
     async fn apply(&self, batch: &Batch<V>, at: &mut Checkpoints) -> Result<(), End> {
         let spans: Vec<_> = batch.traces.iter().map(|parent| trace::span(V::NAME, parent)).collect();
         let started = Instant::now();
-        self.stand(at, || self.attempt(batch)).await?;
+        self.retry(|| self.attempt(batch)).await?;
         drop(spans);
         at.extend(batch.moves.iter().map(|step| (step.partition, step.to)));
         let positions = batch.moves.iter().map(|step| (step.partition, step.to.next));
@@ -309,60 +309,34 @@ impl<V: View, S: Store<V>> Projector<V, S> {
         if same { Ok(()) } else { Err(StoreError::CheckpointMoved { view: V::NAME }) }
     }
 
-    /// Until it succeeds, or something else than a store that does not answer ends it. Such a store may come back with less than it
-    /// had: before anything else it must say that it stands `at` the same place.
-    async fn stand<T, E: Into<Failed>, F: Future<Output = Result<T, E>>>(
-        &self,
-        at: &Checkpoints,
-        operation: impl Fn() -> F,
-    ) -> Result<T, End> {
-        let mut backoff = Backoff::new(&self.chance);
-        loop {
-            match self.once(&operation).await {
-                Ok(done) => return Ok(done),
-                Err(Some(end)) => return Err(end),
-                Err(None) => self.course.doubt(),
-            }
-            self.pause(&mut backoff).await;
-            self.retry(|| self.look(at)).await?;
-            self.course.restore(at.iter().map(|(partition, checkpoint)| (*partition, checkpoint.next)));
-            self.course.set_state(ViewState::Live);
-        }
-    }
-
     /// Until it succeeds, or something else than a store that does not answer ends it.
     async fn retry<T, E: Into<Failed>, F: Future<Output = Result<T, E>>>(
         &self,
         operation: impl Fn() -> F,
     ) -> Result<T, End> {
         let mut backoff = Backoff::new(&self.chance);
+        let mut failed = false;
         loop {
-            match self.once(&operation).await {
-                Ok(done) => return Ok(done),
-                Err(Some(end)) => return Err(end),
-                Err(None) => self.pause(&mut backoff).await,
+            let limited = timeout(Duration::from_secs(STORE_SECONDS), operation());
+            let late = StoreError::Timeout { doing: "an operation of the store", seconds: STORE_SECONDS };
+            match limited.await.map_or(Err(Failed::Store(late)), |done| done.map_err(Into::into)) {
+                Ok(done) => {
+                    if failed {
+                        self.course.set_state(ViewState::Live);
+                    }
+                    return Ok(done);
+                }
+                Err(Failed::Unfit(cause)) => return Err(End::Unfit(cause)),
+                Err(Failed::Store(StoreError::CheckpointMoved { .. })) => return Err(End::Moved),
+                Err(Failed::Store(error)) => {
+                    ::metrics::counter!(STORE_ERRORS, &self.labels).increment(1);
+                    self.trouble(chain(&error));
+                    failed = true;
+                    self.pause(&mut backoff).await;
+                }
             }
             if self.context.shutdown.is_cancelled() {
                 return Err(End::Shutdown);
-            }
-        }
-    }
-
-    /// Once. `None` where the store did not answer, which is told.
-    async fn once<T, E: Into<Failed>, F: Future<Output = Result<T, E>>>(
-        &self,
-        operation: &impl Fn() -> F,
-    ) -> Result<T, Option<End>> {
-        let limited = timeout(Duration::from_secs(STORE_SECONDS), operation());
-        let late = StoreError::Timeout { doing: "an operation of the store", seconds: STORE_SECONDS };
-        match limited.await.map_or(Err(Failed::Store(late)), |done| done.map_err(Into::into)) {
-            Ok(done) => Ok(done),
-            Err(Failed::Unfit(cause)) => Err(Some(End::Unfit(cause))),
-            Err(Failed::Store(StoreError::CheckpointMoved { .. })) => Err(Some(End::Moved)),
-            Err(Failed::Store(error)) => {
-                ::metrics::counter!(STORE_ERRORS, &self.labels).increment(1);
-                self.trouble(chain(&error));
-                Err(None)
             }
         }
     }

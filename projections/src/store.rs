@@ -136,6 +136,23 @@ pub struct Snapshot<V: View> {
     pub reflects: Reflects,
 }
 
+/// What a finder found, with what it reflects, read by one statement or at one moment: of a store that a failover moved back
+/// it cannot say more than is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AsOf<T> {
+    /// What was found.
+    pub found: T,
+    /// Of each partition that it could come from, the offset after the last record that is folded into it.
+    pub next: Vec<(Partition, u64)>,
+}
+
+impl<T> AsOf<T> {
+    /// The same moment, with what `change` makes of what was found.
+    pub fn map<U>(self, change: impl FnOnce(T) -> U) -> AsOf<U> {
+        AsOf { found: change(self.found), next: self.next }
+    }
+}
+
 /// Whatever a database says.
 pub type Source = Box<dyn std::error::Error + Send + Sync>;
 

@@ -1,5 +1,7 @@
 use std::time::{Duration, Instant};
 
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
+
 use crate::on_both_logs;
 use crate::shop::{Home, TestShop, alone, name};
 
@@ -52,5 +54,30 @@ fn a_write_that_does_not_show_in_time_is_not_denied() {
         let answer = shop.send(request).await.expect_problem(503, "not_yet_visible");
         assert_eq!(answer.header("retry-after"), "1");
         assert!(started.elapsed() >= bound, "{:?}", started.elapsed());
+    });
+}
+
+/// As after a failover to a replica that was behind, and before a projector has noticed.
+#[test]
+fn a_store_that_came_back_with_less_is_not_believed() {
+    alone(async {
+        let shop = TestShop::start(Home::Real, |_| {}).await;
+        let customer = name("ann");
+        shop.sell_to(&customer).await;
+        let mut store = PgConnection::connect(shop.config.stores.postgres.as_ref().unwrap().expose()).await.unwrap();
+        for round in 1..=5 {
+            store.execute("CREATE TEMPORARY TABLE replica AS SELECT * FROM checkpoints").await.unwrap();
+            let (id, sold) = shop.sell_to(&customer).await;
+            let (page, list) = (format!("/v1/orders/{id}"), format!("/v1/orders?customer_id={customer}"));
+            assert_eq!(shop.get_after(&sold, &page).await.status, 200);
+            shop.get_after(&sold, &list).await;
+            let lost = format!(
+                "BEGIN; DELETE FROM order_detail_g1 WHERE id = '{id}'; DELETE FROM order_list_g1 WHERE id = '{id}';
+                 DELETE FROM checkpoints; INSERT INTO checkpoints SELECT * FROM replica; DROP TABLE replica; COMMIT"
+            );
+            sqlx::raw_sql(AssertSqlSafe(lost)).execute(&mut store).await.unwrap();
+            let (page, list) = tokio::join!(shop.get_after(&sold, &page), shop.get_after(&sold, &list));
+            assert_eq!((page.status, list.body["data"].as_array().map(Vec::len)), (200, Some(1 + round)));
+        }
     });
 }

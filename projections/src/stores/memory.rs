@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
+use eventlog::Partition;
 use eventlog::fault::mutant;
 use parking_lot::RwLock;
 
@@ -16,7 +17,7 @@ use self::parking::MemoryParking;
 use self::parts::Parts;
 use crate::generations::{Generations, Notes};
 use crate::parking::Parking;
-use crate::store::{Checkpoints, Commit, Kind, Reflects, Store, StoreError, Visit};
+use crate::store::{AsOf, Checkpoints, Commit, Kind, Reflects, Store, StoreError, Visit};
 use crate::view::View;
 
 /// A view that can live in memory.
@@ -83,18 +84,33 @@ impl<V: MemoryView> Clone for MemoryStore<V> {
 }
 
 impl<V: MemoryView> MemoryStore<V> {
+    /// The row called `key`.
+    pub(crate) fn look_up(&self, key: &V::Key) -> AsOf<Option<V>> {
+        let (content, home) = (self.content.read(), V::home(key));
+        let found = content.rows.of(key).get(key).map(|row| V::clone(row));
+        AsOf { found, next: vec![(home, content.next(home))] }
+    }
+
     /// The last `limit` rows of a list, or of its part before a place, from last to first.
-    #[must_use]
-    pub fn last(&self, list: &str, before: Option<V::Place>, limit: usize) -> Vec<V> {
+    pub(crate) fn last(&self, list: &str, before: Option<V::Place>, limit: usize) -> AsOf<Vec<V>> {
         let content = self.content.read();
-        let Some(list) = content.lists.of(list).get(list) else { return Vec::new() };
-        let end = before.map_or(list.len(), |before| list.partition_point(|(place, _)| *place < before));
-        let keys = list[..end].iter().rev().take(limit).map(|(_, key)| key);
-        keys.filter_map(|key| content.rows.of(key).get(key)).map(|row| V::clone(row)).collect()
+        let next = V::partitions().into_iter().map(|partition| (partition, content.next(partition))).collect();
+        AsOf { found: content.last(list, before, limit), next }
     }
 }
 
 impl<V: MemoryView> Content<V> {
+    fn next(&self, partition: Partition) -> u64 {
+        self.checkpoints.get(&partition).map_or(0, |checkpoint| checkpoint.next)
+    }
+
+    fn last(&self, list: &str, before: Option<V::Place>, limit: usize) -> Vec<V> {
+        let Some(list) = self.lists.of(list).get(list) else { return Vec::new() };
+        let end = before.map_or(list.len(), |before| list.partition_point(|(place, _)| *place < before));
+        let keys = list[..end].iter().rev().take(limit).map(|(_, key)| key);
+        keys.filter_map(|key| self.rows.of(key).get(key)).map(|row| V::clone(row)).collect()
+    }
+
     fn remove(&mut self, key: &V::Key) {
         if let Some(row) = self.rows.of_mut(key).remove(key) {
             strike(&mut self.lists, &*row);
@@ -161,8 +177,7 @@ impl<V: MemoryView> Store<V> for MemoryStore<V> {
 
     async fn commit(&self, commit: Commit<V>) -> Result<(), StoreError> {
         let mut content = self.content.write();
-        let stands = |partition| content.checkpoints.get(&partition).map_or(0, |checkpoint| checkpoint.next);
-        let moved = commit.moves.iter().any(|step| stands(step.partition) != step.expected);
+        let moved = commit.moves.iter().any(|step| content.next(step.partition) != step.expected);
         if (moved && !mutant("checkpoint-cas")) || !content.parking.holds(&commit.parking.done) {
             return Err(StoreError::CheckpointMoved { view: V::NAME });
         }

@@ -24,6 +24,7 @@ use std::collections::BTreeSet;
 use std::marker::PhantomData;
 use std::time::Duration;
 
+use eventlog::Partition;
 use futures::TryStreamExt;
 use mongodb::bson::{Bson, Document, doc};
 use mongodb::error::ErrorKind;
@@ -34,7 +35,7 @@ pub(crate) use self::parking::parking_collections;
 use super::{ServerStore, Stores};
 use crate::generations::Generations;
 use crate::parking::Parking;
-use crate::store::{Checkpoints, Commit, Kind, Reflects, Source, Store, StoreError, Visit};
+use crate::store::{AsOf, Checkpoints, Commit, Kind, Reflects, Source, Store, StoreError, Visit};
 use crate::view::View;
 
 /// The collection of checkpoints.
@@ -109,16 +110,26 @@ impl<V: MongoView> MongoStore<V> {
         V::table(self.generation)
     }
 
-    /// For finders.
-    pub(crate) fn rows(&self) -> Collection<Document> {
+    fn rows(&self) -> Collection<Document> {
         self.database.collection(&self.table())
     }
 
-    /// What a finder's query answered.
-    pub(crate) fn found(documents: Result<Vec<Document>, mongodb::error::Error>) -> Result<Vec<V>, StoreError> {
-        let failed = |source: Source| StoreError::Load { view: V::NAME, source };
-        let documents = documents.map_err(|error| failed(error.into()))?;
-        documents.iter().map(V::read).collect::<Result<_, _>>().map_err(|error| failed(error.into()))
+    /// The rows that `pipeline` finds, all of which come from partition `home`.
+    pub(crate) async fn select(&self, home: Partition, pipeline: Vec<Document>) -> Result<AsOf<Vec<V>>, StoreError> {
+        self.ask(home, pipeline).await.map_err(|source| StoreError::Load { view: V::NAME, source })
+    }
+
+    /// One command, which one server answers, and which needs the checkpoint before it can look for the rows: so they are
+    /// never older than it.
+    async fn ask(&self, home: Partition, pipeline: Vec<Document>) -> Result<AsOf<Vec<V>>, Source> {
+        let rows = doc! { "from": self.table(), "pipeline": pipeline, "as": "rows" };
+        let checkpoint = doc! { "$match": checkpoints::key::<V>(self.generation, home) };
+        let stages = [checkpoint, doc! { "$project": { "next_offset": 1 } }, doc! { "$lookup": rows }];
+        let mut found = self.checkpoint_documents().aggregate(stages).await?;
+        let Some(document) = found.try_next().await? else { return Ok(AsOf { found: vec![], next: vec![(home, 0)] }) };
+        let next = vec![(home, document.get_i64("next_offset")?.cast_unsigned())];
+        let row = |row: &Bson| V::read(row.as_document().ok_or(ReadError::Value("rows"))?);
+        Ok(AsOf { found: document.get_array("rows")?.iter().map(row).collect::<Result<_, _>>()?, next })
     }
 
     fn checkpoint_documents(&self) -> Collection<Document> {
@@ -232,8 +243,12 @@ impl<V: MongoView> Store<V> for MongoStore<V> {
 
     async fn load(&self, keys: &[V::Key]) -> Result<Vec<V>, StoreError> {
         let keys: Vec<Bson> = keys.iter().map(V::id).collect();
-        let found = async { self.rows().find(doc! { "_id": { "$in": keys } }).await?.try_collect().await };
-        Self::found(found.await)
+        let found = async {
+            let documents: Vec<Document> =
+                self.rows().find(doc! { "_id": { "$in": keys } }).await?.try_collect().await?;
+            Ok(documents.iter().map(V::read).collect::<Result<_, _>>()?)
+        };
+        found.await.map_err(|source| StoreError::Load { view: V::NAME, source })
     }
 
     async fn commit(&self, commit: Commit<V>) -> Result<(), StoreError> {

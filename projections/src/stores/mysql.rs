@@ -21,14 +21,14 @@ use schemas::Term;
 use serde::Serialize;
 use sqlx::migrate::Migrator;
 use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions, MySqlRow};
-use sqlx::{AssertSqlSafe, Connection, Executor, MySql, MySqlPool, Row};
+use sqlx::{AssertSqlSafe, Connection, Executor, MySql, MySqlPool, Row, ValueRef};
 use uuid::Uuid;
 
 use self::sql::Statements;
 use super::{ServerStore, Stores, checkpoint_of};
 use crate::generations::Generations;
 use crate::parking::Parking;
-use crate::store::{Checkpoints, Commit, Kind, Move, Reflects, Store, StoreError, Visit};
+use crate::store::{AsOf, Checkpoints, Commit, Kind, Move, Reflects, Store, StoreError, Visit};
 use crate::view::View;
 
 /// What a start expects to find; applied by a step.
@@ -142,6 +142,23 @@ impl<V: MysqlView> MysqlStore<V> {
     async fn read_some(&self, keys: &[V::Key]) -> Result<Vec<V>, sqlx::Error> {
         let load = sqlx::query(AssertSqlSafe(Arc::clone(&self.statements.load))).bind(json(&keys)?);
         load.fetch_all(&self.pool).await?.iter().map(V::read).collect()
+    }
+
+    /// The row called `key`.
+    pub(crate) async fn look_up(&self, key: &V::Key) -> Result<AsOf<Option<V>>, StoreError> {
+        self.ask(key).await.map_err(|source| StoreError::Load { view: V::NAME, source: source.into() })
+    }
+
+    async fn ask(&self, key: &V::Key) -> Result<AsOf<Option<V>>, sqlx::Error> {
+        let home = V::home(key);
+        let query =
+            sqlx::query(AssertSqlSafe(Arc::clone(&self.statements.look_up))).bind(V::NAME).bind(self.generation);
+        let query = query.bind(home.topic.name).bind(home.number).bind(json(&[key])?);
+        let row = query.fetch_one(&self.pool).await?;
+        let next: Option<i64> = row.try_get("next_offset")?;
+        let (column, _) = V::COLUMNS[0];
+        let found = if row.try_get_raw(column)?.is_null() { None } else { Some(V::read(&row)?) };
+        Ok(AsOf { found, next: vec![(home, next.map_or(0, i64::cast_unsigned))] })
     }
 
     async fn read_all(&self, visit: Visit<'_, V>) -> Result<Reflects, sqlx::Error> {

@@ -22,14 +22,14 @@ use schemas::Term;
 use sqlx::error::BoxDynError;
 use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgHasArrayType, PgPoolOptions, PgRow};
-use sqlx::{Arguments, AssertSqlSafe, Encode, Executor, PgPool, Postgres, Row, Type};
+use sqlx::{Arguments, AssertSqlSafe, Encode, Executor, PgPool, Postgres, Row, Type, ValueRef};
 use uuid::Uuid;
 
 use self::sql::Statements;
 use super::{ServerStore, Stores, checkpoint_of};
 use crate::generations::Generations;
 use crate::parking::Parking;
-use crate::store::{Checkpoints, Commit, Kind, Move, Reflects, Store, StoreError, Visit};
+use crate::store::{AsOf, Checkpoints, Commit, Kind, Move, Reflects, Store, StoreError, Visit};
 use crate::view::View;
 
 /// What a start expects to find; applied by a step.
@@ -107,15 +107,48 @@ impl<V: PostgresView> PostgresStore<V> {
         self.generation.cast_signed()
     }
 
-    /// For finders.
-    pub(crate) fn pool(&self) -> &PgPool {
-        &self.pool
+    /// The row called `key`.
+    pub(crate) async fn look_up(&self, key: V::Key) -> Result<AsOf<Option<V>>, StoreError> {
+        let (home, sql) = (V::home(&key), Arc::clone(&self.statements.look_up));
+        let found = self.ask(sql, vec![home], |to| to.add(key)).await;
+        Ok(found.map_err(unread::<V>)?.map(|mut rows| rows.pop()))
     }
 
-    /// What a finder's query answered.
-    pub(crate) fn found(rows: Result<Vec<PgRow>, sqlx::Error>) -> Result<Vec<V>, StoreError> {
-        let rows = rows.and_then(|rows| rows.iter().map(V::read).collect());
-        rows.map_err(|source| StoreError::Load { view: V::NAME, source: source.into() })
+    /// All of the view's columns of the rows that `sql` selects, in its order; its parameters, numbered from `$4`, are what
+    /// `bind` adds.
+    pub(crate) async fn select(
+        &self,
+        sql: &str,
+        bind: impl FnOnce(&mut PgArguments) -> Result<(), BoxDynError>,
+    ) -> Result<AsOf<Vec<V>>, StoreError> {
+        self.ask(sql::as_of(sql).into(), V::partitions(), bind).await.map_err(unread::<V>)
+    }
+
+    async fn ask(
+        &self,
+        sql: Arc<str>,
+        partitions: Vec<Partition>,
+        bind: impl FnOnce(&mut PgArguments) -> Result<(), BoxDynError>,
+    ) -> Result<AsOf<Vec<V>>, sqlx::Error> {
+        let mut to = PgArguments::default();
+        let numbers = column(&partitions, |partition| partition.number.cast_signed());
+        let bound = to.add(V::NAME).and_then(|()| to.add(self.number())).and_then(|()| to.add(numbers));
+        bound.and_then(|()| bind(&mut to)).map_err(sqlx::Error::Encode)?;
+        let rows = sqlx::query_with(AssertSqlSafe(sql), to).fetch_all(&self.pool).await?;
+        let known = rows.first().map(read_positions).transpose()?.unwrap_or_default();
+        let next = |partition: Partition| {
+            let at =
+                known.iter().find(|(topic, number, _)| (&**topic, *number) == (partition.topic.name, partition.number));
+            (partition, at.map_or(0, |(_, _, next)| *next))
+        };
+        let (key, _) = V::COLUMNS[0];
+        let mut found = Vec::with_capacity(rows.len());
+        for row in &rows {
+            if !row.try_get_raw(key)?.is_null() {
+                found.push(V::read(row)?);
+            }
+        }
+        Ok(AsOf { found, next: partitions.into_iter().map(next).collect() })
     }
 
     async fn read_checkpoints(&self, on: impl Executor<'_, Database = Postgres>) -> Result<Checkpoints, sqlx::Error> {
@@ -192,7 +225,8 @@ impl<V: PostgresView> Store<V> for PostgresStore<V> {
 
     async fn load(&self, keys: &[V::Key]) -> Result<Vec<V>, StoreError> {
         let query = sqlx::query(AssertSqlSafe(Arc::clone(&self.statements.load))).bind(keys.to_vec());
-        Self::found(query.fetch_all(&self.pool).await)
+        let rows = query.fetch_all(&self.pool).await.and_then(|rows| rows.iter().map(V::read).collect());
+        rows.map_err(unread::<V>)
     }
 
     async fn commit(&self, commit: Commit<V>) -> Result<(), StoreError> {
@@ -205,7 +239,7 @@ impl<V: PostgresView> Store<V> for PostgresStore<V> {
     }
 
     async fn scan(&self, visit: Visit<'_, V>) -> Result<Reflects, StoreError> {
-        self.read_all(visit).await.map_err(|source| StoreError::Load { view: V::NAME, source: source.into() })
+        self.read_all(visit).await.map_err(unread::<V>)
     }
 
     fn parking(&self) -> &dyn Parking {
@@ -237,6 +271,19 @@ impl<V: PostgresView> Store<V> for PostgresStore<V> {
 fn is_refusal(error: &sqlx::Error) -> bool {
     let code = error.as_database_error().and_then(|error| error.code());
     code.is_some_and(|code| code.starts_with("22") || code.starts_with("23"))
+}
+
+fn unread<V: View>(source: sqlx::Error) -> StoreError {
+    StoreError::Load { view: V::NAME, source: source.into() }
+}
+
+/// What [`sql::as_of`] says of partitions: topic, number, next offset.
+fn read_positions(row: &PgRow) -> Result<Vec<(String, u32, u64)>, sqlx::Error> {
+    let topics: Option<Vec<String>> = row.try_get("topics")?;
+    let numbers: Option<Vec<i32>> = row.try_get("numbers")?;
+    let next: Option<Vec<i64>> = row.try_get("next_offsets")?;
+    let all = topics.into_iter().flatten().zip(numbers.into_iter().flatten()).zip(next.into_iter().flatten());
+    Ok(all.map(|((topic, number), next)| (topic, number.cast_unsigned(), next.cast_unsigned())).collect())
 }
 
 /// One array of `rows`' values of a column.

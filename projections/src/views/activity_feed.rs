@@ -8,7 +8,6 @@ use domain::Timestamp;
 use domain::order::{Order, OrderEvent};
 use domain::stock::{StockEvent, StockItem};
 use eventlog::{Admitted, Partition};
-use futures::TryStreamExt;
 use mongodb::IndexModel;
 use mongodb::bson::{self, Bson, Document, doc};
 use mongodb::options::IndexOptions;
@@ -17,7 +16,7 @@ use serde::{Serialize, Serializer};
 use uuid::Uuid;
 
 use super::Page;
-use crate::store::StoreError;
+use crate::store::{AsOf, StoreError};
 use crate::stores::memory::MemoryView;
 use crate::stores::mongo::{MongoStore, MongoView, ReadError};
 use crate::view::{Recorded, View, recorded};
@@ -256,38 +255,39 @@ impl MemoryView for Activity {
 pub type Activities = super::InMongo<Activity>;
 
 impl Activities {
-    /// At most `limit` entries of `subject`, newest first, from before the offset `after`.
+    /// At most `limit` entries of `subject`, all of which stand in partition `home`, newest first, from before the offset `after`.
     ///
     /// # Errors
     /// When the store does not answer.
     pub async fn by_subject(
         &self,
+        home: Partition,
         subject: &str,
         limit: usize,
         after: Option<u64>,
-    ) -> Result<Page<Activity, u64>, StoreError> {
+    ) -> Result<AsOf<Page<Activity, u64>>, StoreError> {
         let rows = match self {
             Self::Memory(store) => store.last(subject, after, limit + 1),
-            Self::Server(store) => in_mongo(store, subject, limit + 1, after).await?,
+            Self::Server(store) => in_mongo(store, home, subject, limit + 1, after).await?,
         };
-        Ok(Page::cut(rows, limit, |row| row.offset))
+        Ok(rows.map(|rows| Page::cut(rows, limit, |row| row.offset)))
     }
 }
 
 async fn in_mongo(
     store: &MongoStore<Activity>,
+    home: Partition,
     subject: &str,
     limit: usize,
     after: Option<u64>,
-) -> Result<Vec<Activity>, StoreError> {
+) -> Result<AsOf<Vec<Activity>>, StoreError> {
     let mut filter = doc! { "subject": subject };
     if let Some(offset) = after {
         filter.insert("offset", doc! { "$lt": offset.cast_signed() });
     }
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let rows = store.rows();
-    let found = async { rows.find(filter).sort(doc! { "offset": -1 }).limit(limit).await?.try_collect().await };
-    MongoStore::found(found.await)
+    let pipeline = vec![doc! { "$match": filter }, doc! { "$sort": { "offset": -1 } }, doc! { "$limit": limit }];
+    store.select(home, pipeline).await
 }
 
 #[cfg(test)]

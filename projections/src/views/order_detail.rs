@@ -13,7 +13,7 @@ use sqlx::{Arguments, Row};
 use uuid::Uuid;
 
 use super::OrderStatus;
-use crate::store::{Store, StoreError};
+use crate::store::{AsOf, StoreError};
 use crate::stores::memory::MemoryView;
 use crate::stores::postgres::{PostgresView, column};
 use crate::view::{Recorded, View, recorded};
@@ -148,8 +148,11 @@ impl OrderDetails {
     ///
     /// # Errors
     /// When the store does not answer.
-    pub async fn by_id(&self, id: Uuid) -> Result<Option<OrderDetail>, StoreError> {
-        Ok(self.load(&[id]).await?.pop())
+    pub async fn by_id(&self, id: Uuid) -> Result<AsOf<Option<OrderDetail>>, StoreError> {
+        match self {
+            Self::Memory(store) => Ok(store.look_up(&id)),
+            Self::Server(store) => store.look_up(id).await,
+        }
     }
 }
 

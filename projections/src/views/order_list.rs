@@ -12,11 +12,11 @@ use schemas::{Codec, CodecError, Topic, topics};
 use serde::Serialize;
 use sqlx::error::BoxDynError;
 use sqlx::postgres::{PgArguments, PgRow};
-use sqlx::{Arguments, AssertSqlSafe, Row};
+use sqlx::{Arguments, Row};
 use uuid::Uuid;
 
 use super::{OrderStatus, Page};
-use crate::store::{Store, StoreError};
+use crate::store::{AsOf, Store, StoreError};
 use crate::stores::memory::MemoryView;
 use crate::stores::postgres::{PostgresStore, PostgresView, column};
 use crate::view::{Recorded, View, recorded};
@@ -165,34 +165,39 @@ impl OrderLists {
         customer_id: &str,
         limit: usize,
         after: Option<OrderCursor>,
-    ) -> Result<Page<OrderSummary, OrderCursor>, StoreError> {
+    ) -> Result<AsOf<Page<OrderSummary, OrderCursor>>, StoreError> {
         let rows = match self {
             Self::Memory(store) => {
                 store.last(customer_id, after.map(|cursor| (cursor.placed_at.0, cursor.id)), limit + 1)
             }
             Self::Server(store) => in_postgres(store, customer_id, limit + 1, after).await?,
         };
-        Ok(Page::cut(rows, limit, |row| OrderCursor { placed_at: row.placed_at, id: row.id }))
+        Ok(rows.map(|rows| Page::cut(rows, limit, |row| OrderCursor { placed_at: row.placed_at, id: row.id })))
     }
 }
 
 /// A page is one walk along the index.
 const BY_CUSTOMER: &str = "
 SELECT id, customer_id, status, total_amount, currency, placed_at, version FROM {table}
-WHERE customer_id = $1 AND (placed_at, id) < ($2, $3)
-ORDER BY placed_at DESC, id DESC LIMIT $4";
+WHERE customer_id = $4 AND (placed_at, id) < ($5, $6)
+ORDER BY placed_at DESC, id DESC LIMIT $7";
 
 async fn in_postgres(
     store: &PostgresStore<OrderSummary>,
     customer_id: &str,
     limit: usize,
     after: Option<OrderCursor>,
-) -> Result<Vec<OrderSummary>, StoreError> {
+) -> Result<AsOf<Vec<OrderSummary>>, StoreError> {
     let after = after.unwrap_or(OrderCursor { placed_at: Timestamp(i64::MAX), id: Uuid::max() });
     let sql = BY_CUSTOMER.replace("{table}", &OrderSummary::table(store.generation()));
-    let query = sqlx::query(AssertSqlSafe(sql)).bind(customer_id).bind(after.placed_at.0).bind(after.id);
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    PostgresStore::found(query.bind(limit).fetch_all(store.pool()).await)
+    let bind = |to: &mut PgArguments| {
+        to.add(customer_id)?;
+        to.add(after.placed_at.0)?;
+        to.add(after.id)?;
+        to.add(limit)
+    };
+    store.select(&sql, bind).await
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use serde::Serialize;
 use sqlx::Row;
 use sqlx::mysql::MySqlRow;
 
-use crate::store::{Store, StoreError};
+use crate::store::{AsOf, StoreError};
 use crate::stores::memory::MemoryView;
 use crate::stores::mysql::MysqlView;
 use crate::view::{Recorded, View, recorded};
@@ -107,8 +107,12 @@ impl StockLevels {
     ///
     /// # Errors
     /// When the store does not answer.
-    pub async fn by_sku(&self, sku: &str) -> Result<Option<StockLevel>, StoreError> {
-        Ok(self.load(&[sku.to_owned()]).await?.pop())
+    pub async fn by_sku(&self, sku: &str) -> Result<AsOf<Option<StockLevel>>, StoreError> {
+        let sku = sku.to_owned();
+        match self {
+            Self::Memory(store) => Ok(store.look_up(&sku)),
+            Self::Server(store) => store.look_up(&sku).await,
+        }
     }
 }
 

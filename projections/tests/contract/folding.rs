@@ -79,7 +79,7 @@ pub async fn a_write_is_visible_to_who_waits_for_it(scene: &Scene) {
         };
         let position = history.place_for(id, customer, Lines::new(vec![line]).unwrap());
         running.progress.wait_for("order_detail", &[position], Instant::now() + PATIENCE).await.unwrap();
-        let row = scene.views.order_details.by_id(id).await.unwrap().unwrap();
+        let row = scene.views.order_details.by_id(id).await.unwrap().found.unwrap();
         assert_eq!(row.customer_id, format!("customer{customer}"));
         assert!(running.progress.reflects("order_detail").contains(&(position.0, position.1 + 1)));
     }

@@ -141,7 +141,7 @@ pub async fn poison_parks_its_key_alone_and_order_is_kept(scene: &Scene) {
     until_parked(scene, &running, |_, events| events == 0).await;
     running.reach_end(&history).await;
     assert_right(&scene.views, &history).await;
-    let level = scene.views.stock_levels.by_sku(SKU).await.unwrap().unwrap();
+    let level = scene.views.stock_levels.by_sku(SKU).await.unwrap().found.unwrap();
     assert_eq!((level.on_hand, level.available, level.version), (9, 5, 3));
     assert!(running.progress.parked("activity_feed").is_empty());
     running.stop().await;

@@ -28,7 +28,8 @@ pub fn rows() -> Vec<Row> {
         }),
         Row::new("F17-mysql", "MySQL fails over to a replica that lacks 3 s", 30.0, |tools| {
             fails_over(tools, "mysql", STOCK)
-        }),
+        })
+        .quick(),
         Row::new("F17-mongodb", "MongoDB fails over to a replica that lacks 3 s", 30.0, |tools| {
             fails_over(tools, "mongo", ACTIVITY)
         }),

@@ -55,6 +55,7 @@ rows! {
     a_projector_dies_inside_a_transaction_of_mongodb "F03-mongodb";
     mysql_is_killed "F16-mysql";
     mongodb_is_killed "F16-mongodb";
+    mysql_fails_over_to_a_replica_that_is_behind "F17-mysql";
     the_broker_is_killed "F06-one";
     an_event_that_nobody_can_read_is_parked "F21";
     a_foreign_producer_writes_odd_records "F23";

@@ -15,6 +15,11 @@ pub(super) fn filter<V: View>(generation: u32) -> Document {
     doc! { "view": V::NAME, "generation": i64::from(generation) }
 }
 
+/// The checkpoint of one partition.
+pub(super) fn key<V: View>(generation: u32, partition: Partition) -> Document {
+    doc! { "_id": id::<V>(generation, partition) }
+}
+
 fn id<V: View>(generation: u32, partition: Partition) -> String {
     format!("{}/{partition}", V::table(generation))
 }

@@ -42,6 +42,9 @@ WHERE c.view_name = ? AND c.generation = ? AND c.next_offset = m.expected";
 pub(super) struct Statements {
     /// Rows of these keys.
     pub(super) load: Arc<str>,
+    /// The one row among these keys, if it is there, beside how far a view (its name, generation, a topic, a partition) is: one
+    /// statement sees one moment. The parameters before the array say which.
+    pub(super) look_up: Arc<str>,
     /// Every row; no parameter.
     pub(super) all: Arc<str>,
     /// Writes these rows.
@@ -62,8 +65,16 @@ impl Statements {
             "JSON_TABLE(?, '$[*]' COLUMNS (k {key_kind} PATH '$')) AS j
 STRAIGHT_JOIN {table} AS t ON t.{key} = j.k COLLATE utf8mb4_bin"
         );
+        let load = format!("SELECT {} FROM {keys}", own.join(", "));
         Self {
-            load: format!("SELECT {} FROM {keys}", own.join(", ")).into(),
+            look_up: format!(
+                "SELECT c.next_offset, r.* FROM (
+    SELECT MAX(next_offset) AS next_offset FROM checkpoints
+    WHERE view_name = ? AND generation = ? AND topic = ? AND partition_number = ?
+) AS c LEFT JOIN ({load}) AS r ON TRUE"
+            )
+            .into(),
+            load: load.into(),
             all: format!("SELECT {list} FROM {table}").into(),
             upsert: format!(
                 "INSERT INTO {table} ({list})

@@ -7,6 +7,17 @@ pub(super) const CHECKPOINTS: &str = "
 SELECT topic, partition_number, next_offset, term_number, term_nonce, sequence, topic_id, last_record
 FROM checkpoints WHERE view_name = $1 AND generation = $2";
 
+/// What `rows` finds, whose parameters are from `$4` on, and beside each row, or alone where there is none, how far view `$1`,
+/// generation `$2`, has folded the partitions numbered `$3`: one statement sees one moment.
+pub(super) fn as_of(rows: &str) -> String {
+    format!(
+        "SELECT c.*, r.* FROM (
+    SELECT array_agg(topic) AS topics, array_agg(partition_number) AS numbers, array_agg(next_offset) AS next_offsets
+    FROM checkpoints WHERE view_name = $1 AND generation = $2 AND partition_number = ANY($3)
+) AS c LEFT JOIN ({rows}) AS r ON true"
+    )
+}
+
 /// Makes the checkpoints that are missing, at 0: so moving one is always an update of one row.
 pub(super) const SEED: &str = "
 INSERT INTO checkpoints
@@ -47,6 +58,8 @@ const FIRST_COLUMN: usize = 14;
 pub(super) struct Statements {
     /// Rows of the keys `$1`.
     pub(super) load: Arc<str>,
+    /// The row of the key `$4`, as [`as_of`] answers.
+    pub(super) look_up: Arc<str>,
     /// Every row.
     pub(super) all: Arc<str>,
     /// A batch; answers how many checkpoints it moved. Parameters: view, generation, nine arrays of [`MOVE`], keys to
@@ -75,6 +88,7 @@ SELECT count(*) FROM moved, (SELECT set_config('synchronous_commit', $13, true))
         );
         Self {
             load: format!("SELECT {list} FROM {table} WHERE {key} = ANY($1)").into(),
+            look_up: as_of(&format!("SELECT {list} FROM {table} WHERE {key} = $4")).into(),
             all: format!("SELECT {list} FROM {table}").into(),
             commit: commit.into(),
         }
