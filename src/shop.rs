@@ -10,6 +10,7 @@ use commands::peers::Alone;
 use commands::{Commands, Local, Lookups, Options, Peers, Router};
 use domain::order::Order;
 use domain::stock::StockItem;
+use eventlog::shared::Tap;
 use eventlog::{EventLog, LogError, Partition};
 use gateway::{Floor, GatewayState, Operations};
 use operators::log::Surveys;
@@ -54,6 +55,7 @@ struct Base {
     log: Arc<dyn EventLog>,
     codec: Arc<Codec>,
     peers: Arc<dyn Peers>,
+    tap: Tap,
 }
 
 impl Shop {
@@ -83,7 +85,7 @@ impl Shop {
 
         let cluster = join_cluster(parts, &log, own).await?;
         let peers = cluster.clone().map_or_else(|| Arc::new(Alone) as Arc<dyn Peers>, |cluster| cluster);
-        let base = Base { log, codec, peers };
+        let base = Base { log, codec, peers, tap: Tap::default() };
         let ends = ends_for_floor(&base, parts).await?;
         let projections = match &parts.views {
             Some((stores, folds)) => Some(start_views(&base, stores, folds).await?),
@@ -194,7 +196,8 @@ async fn join_cluster(
 async fn start_views(base: &Base, stores: &StoresConfig, folds: &Folds) -> Result<Projections, Failure> {
     let (log, codec) = (Arc::clone(&base.log), Arc::clone(&base.codec));
     let stores = views::config(stores);
-    Ok(projections::start(&stores, log, codec, folds.clone(), CancellationToken::new()).await?)
+    let tap = base.tap.clone();
+    Ok(projections::start(&stores, log, codec, folds.clone(), tap, CancellationToken::new()).await?)
 }
 
 fn operators(base: &Base, projections: &Projections, owners: AskOwners) -> Operators {
@@ -235,7 +238,7 @@ async fn start_commands(base: &Base, parts: &Parts<'_>) -> Result<Routers, Failu
     let (orders, stock) = (Router::to_peers(orders.0, orders.1), Router::to_peers(stock.0, stock.1));
     let mut routers: Routers = (None, Arc::new(orders), Arc::new(stock));
     let Some((config, contexts)) = parts.commands.clone() else { return Ok(routers) };
-    let options = options(parts.node, config);
+    let options = options(parts.node, config, base.tap.clone());
     let (log, codec, peers) = (Arc::clone(&base.log), Arc::clone(&base.codec), Arc::clone(&base.peers));
     blocking(move || {
         let mut commands = Commands::open(log, codec, peers, options)?;
@@ -252,7 +255,7 @@ async fn start_commands(base: &Base, parts: &Parts<'_>) -> Result<Routers, Failu
     .await
 }
 
-fn options(node: &NodeConfig, commands: &CommandsConfig) -> Options {
+fn options(node: &NodeConfig, commands: &CommandsConfig, tap: Tap) -> Options {
     Options {
         state_dir: node.data.join("state"),
         node: node.node.clone(),
@@ -260,6 +263,7 @@ fn options(node: &NodeConfig, commands: &CommandsConfig) -> Options {
         queue_max: commands.queue_max,
         states_bytes_max: commands.states_bytes_max,
         warm_copies: commands.warm_copies,
+        tap,
     }
 }
 

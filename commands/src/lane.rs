@@ -242,7 +242,7 @@ impl<A: Aggregate> Lane<A> {
                 tracing::debug!(%partition, %term, next = started.checkpoint.next, "owner started");
                 ::metrics::counter!(TERMS_STARTED, "topic" => A::TOPIC.name).increment(1);
                 self.context.peers.announce(partition, term);
-                let owner = Box::new(Owner::new(partition, started, token));
+                let owner = Box::new(Owner::new(&self.context, partition, started, token));
                 self.places.insert(partition, Place::Running { owner, since: Instant::now() });
             }
             // Or it tried again after an error, and went on to its former claim.

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 
 use crossbeam_channel::Sender;
+use eventlog::shared::Tap;
 use eventlog::{Assignment, EventLog, LogError, Membership, Partition};
 use schemas::wire::log::decode_refusal;
 use schemas::{Codec, CodecError, Topic, topics};
@@ -38,6 +39,8 @@ pub struct Options {
     pub states_bytes_max: usize,
     /// Whether what other nodes own is folded here, too, so that it is taken over at once.
     pub warm_copies: bool,
+    /// Where owners tell what the log has confirmed.
+    pub tap: Tap,
 }
 
 /// Why the command side could not start.
@@ -93,7 +96,7 @@ impl Commands {
         store: Arc<Store>,
         options: Options,
     ) -> Self {
-        let context = Arc::new(Context { log, codec, outside, peers: Arc::clone(&peers) });
+        let context = Arc::new(Context { log, codec, outside, peers: Arc::clone(&peers), tap: options.tap.clone() });
         let (lanes, threads) = (Vec::new(), Vec::new());
         let running = Some(Arc::default());
         Self { context, store, ledger: Arc::default(), options, peers, lanes, threads, membership: None, running }

@@ -12,8 +12,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use domain::Timestamp;
 use eventlog::fault::{crash_point, mutant};
+use eventlog::shared::{Flow, Tap};
 use eventlog::tail::identity;
-use eventlog::{Admitted, Appended, Appender, Checkpoint, EventLog, Partition, Record, Report, Tail, Terms};
+use eventlog::{
+    Admitted, Appended, Appender, Checkpoint, Decoded, EventLog, Partition, Record, Report, Stored, Tail, Terms,
+};
 use foldhash::{HashMap, HashMapExt};
 use schemas::{Codec, CodecError, Envelope, Term};
 use tokio::sync::oneshot;
@@ -87,6 +90,7 @@ pub(crate) struct Context {
     pub codec: Arc<Codec>,
     pub outside: Arc<dyn Outside>,
     pub peers: Arc<dyn Peers>,
+    pub tap: Tap,
 }
 
 pub(crate) struct Owner<A: Aggregate> {
@@ -105,6 +109,8 @@ pub(crate) struct Owner<A: Aggregate> {
     /// Sequence numbers of `pending`, by command id.
     pending_ids: HashMap<Uuid, u64>,
     append_seconds: ::metrics::Histogram,
+    /// For views of this process.
+    flow: Flow,
 }
 
 /// A record handed to the log and not confirmed.
@@ -120,7 +126,7 @@ struct Pending<A: Aggregate> {
 }
 
 impl<A: Aggregate> Owner<A> {
-    pub fn new(partition: Partition, started: Started<A>, first_token: u64) -> Self {
+    pub fn new(context: &Context, partition: Partition, started: Started<A>, first_token: u64) -> Self {
         let Started { states, checkpoint, term } = started;
         Self {
             partition,
@@ -133,6 +139,7 @@ impl<A: Aggregate> Owner<A> {
             pending: VecDeque::new(),
             pending_ids: HashMap::new(),
             append_seconds: ::metrics::histogram!(APPEND_SECONDS, "topic" => A::TOPIC.name),
+            flow: context.tap.open(partition, checkpoint.next),
         }
     }
 
@@ -331,20 +338,28 @@ impl<A: Aggregate> Owner<A> {
         };
         let position = Position { partition: self.partition, offset };
         let version = pending.envelope.version;
+        let event = match &pending.decision {
+            Decision::Accepted(event) if self.flow.is_drawn() => Some(Decoded::new(event.clone())),
+            _ => None,
+        };
         let decided = Decided { position, version, replayed: false, decision: pending.decision };
         for repeat in pending.repeats {
             answer::<A>(repeat, Ok(Decided { replayed: true, ..decided.clone() }));
         }
         answer::<A>(pending.first, Ok(decided));
         crash_point("after-answer");
-        self.memory.confirm(Admitted {
-            partition: self.partition,
+        let (partition, timestamp) = (self.partition, appended.timestamp);
+        let (envelope, record) = (Arc::new(pending.envelope), pending.record);
+        let stored = Stored {
+            partition,
             offset,
-            timestamp: appended.timestamp,
-            envelope: Arc::new(pending.envelope),
-            record: pending.record,
-            event: None,
-        });
+            timestamp,
+            record: record.clone(),
+            envelope: Some(Arc::clone(&envelope)),
+            event,
+        };
+        self.flow.tell(stored);
+        self.memory.confirm(Admitted { partition, offset, timestamp, envelope, record, event: None });
     }
 
     /// Folds into the store what has waited long enough.

@@ -3,11 +3,12 @@
 //! Every view reads the same records at the same time. On Kafka a reader of its own is a fetch of its own that waits at
 //! the broker, and each append makes the broker look again at every fetch that waits for its partition (`DelayedFetch`):
 //! with three views a third of a command's CPU went there (figures in ARCHITECTURE.md). So one [`pump`] reads for all who are near the end,
-//! into a buffer with a bound. Who falls behind the buffer reads alone until it is near again, and so holds up nobody;
+//! into a buffer with a bound; what owners in the process confirm it need not even read ([`Tap`]). Who falls behind the buffer reads alone until it is near again, and so holds up nobody;
 //! when the pump's reader fails everybody reads alone, and meets the error in its own place.
 
 mod buffer;
 mod pump;
+mod tap;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,6 +18,7 @@ use schemas::{Envelope, Topic};
 use uuid::Uuid;
 
 use self::buffer::{Buffer, Place, Positions, Taken};
+pub use self::tap::{Flow, Tap};
 use crate::{Appender, AssignmentSink, Decoded, EventLog, LogError, Membership, Partition, Reader, ReportSink, Stored};
 
 /// A log whose readers share one reader of another log. All else is the other log's.
@@ -27,10 +29,10 @@ pub struct SharedLog {
 
 impl SharedLog {
     /// `log`, with shared reading. `decode` gives the event of a record, once for all readers; they decode for themselves
-    /// what it does not.
+    /// what it does not. What owners tell `tap` is not fetched while they tell everything that is followed.
     #[must_use]
-    pub fn new(log: Arc<dyn EventLog>, decode: Decode) -> Self {
-        Self { log, feed: Arc::new(Feed { decode, buffer: Mutex::default(), changed: Condvar::new() }) }
+    pub fn new(log: Arc<dyn EventLog>, decode: Decode, tap: Tap) -> Self {
+        Self { log, feed: Arc::new(Feed { decode, tap, buffer: Mutex::default(), changed: Condvar::new() }) }
     }
 }
 
@@ -74,6 +76,7 @@ pub type Decode = Box<dyn Fn(&Stored, &Envelope) -> Option<Decoded> + Send + Syn
 
 struct Feed {
     decode: Decode,
+    tap: Tap,
     buffer: Mutex<Buffer>,
     /// There are more records, or the pump has ended.
     changed: Condvar,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use eventlog::EventLog;
-use eventlog::shared::SharedLog;
+use eventlog::shared::{SharedLog, Tap};
 use futures::future::join_all;
 use schemas::Codec;
 use tokio::task::JoinHandle;
@@ -44,7 +44,7 @@ pub enum Folds {
 }
 
 /// Starts a projector for each view that this process `folds`; those that are near the end of the log share one reader. A
-/// view whose store is not configured lives in memory; a store that does not answer delays its own views alone. The
+/// view whose store is not configured lives in memory; what owners of this process tell `tap` is not fetched; a store that does not answer delays its own views alone. The
 /// projectors end when `shutdown` is cancelled.
 ///
 /// # Errors
@@ -54,6 +54,7 @@ pub async fn start(
     log: Arc<dyn EventLog>,
     codec: Arc<Codec>,
     folds: Folds,
+    tap: Tap,
     shutdown: CancellationToken,
 ) -> Result<Projections, StoreError> {
     metrics::describe();
@@ -61,7 +62,7 @@ pub async fn start(
     let progress = Progress::default();
     let shutdown = shutdown.child_token();
     let context = Context {
-        log: Arc::new(SharedLog::new(Arc::clone(&log), views::decoder(Arc::clone(&codec)))),
+        log: Arc::new(SharedLog::new(Arc::clone(&log), views::decoder(Arc::clone(&codec)), tap)),
         codec,
         progress: progress.clone(),
         batch_events: BATCH_EVENTS,

@@ -11,6 +11,7 @@ use commands::{Commands, Options, Peers, Router};
 use domain::Timestamp;
 use domain::order::Order;
 use domain::stock::StockItem;
+use eventlog::shared::Tap;
 use eventlog::simulated::SimulatedLog;
 use parking_lot::Mutex;
 use schemas::Codec;
@@ -115,6 +116,7 @@ impl Node {
             queue_max: 16,
             states_bytes_max: 0,
             warm_copies: true,
+            tap: Tap::default(),
         };
         let peers: Arc<dyn Peers> = Arc::new(network.of(&self.name));
         let (log, codec, store) = (Arc::new(log.clone()), Arc::new(Codec::local()), Arc::clone(&self.store));

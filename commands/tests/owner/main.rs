@@ -11,6 +11,7 @@ use bytes::Bytes;
 use domain::Timestamp;
 use domain::ids::{DeliveredQuantity, Quantity, ReservationId, Sku, Text};
 use domain::stock::{StockCommand, StockEvent, StockItem};
+use eventlog::shared::Tap;
 use eventlog::{EventLog, Partition, Record, Tail};
 use log::TestLog;
 use lonja_commands::peers::Alone;
@@ -47,6 +48,7 @@ fn unassigned(log: &TestLog, name: &'static str, dir: &std::path::Path, warm_cop
         queue_max: 64,
         states_bytes_max: 1 << 20,
         warm_copies,
+        tap: Tap::default(),
     };
     let mut commands =
         Commands::open(Arc::new(log.clone()), Arc::new(Codec::local()), Arc::new(Alone), options).unwrap();

@@ -1,13 +1,21 @@
-//! The thread that reads for all followers.
+//! The thread that reads for all followers, or, while owners of this process tell everything, hands on what they tell.
+//!
+//! What is told is in the log: its owner has the log's word for it. Three things can make it less than the log has, or more,
+//! and each leads back to reading: the owner ends (it looks itself whether the log still has its claim and its last record),
+//! a record is told behind records of others, and the log's end runs away from what is told. Reading begins at the last
+//! record that was told, and fails where that is not in the log any more: then who follows compares its checkpoint.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use schemas::Envelope;
 
 use super::Feed;
-use super::buffer::weight;
-use crate::{EventLog, LogError};
+use super::buffer::{Positions, weight};
+use crate::tail::identity;
+use crate::{EventLog, LogError, Partition, Reader, Stored};
 
 /// How much is kept for followers, in bytes.
 const BUDGET: usize = 16 << 20;
@@ -15,12 +23,19 @@ const BUDGET: usize = 16 << 20;
 const READ_MAX: usize = 2_000;
 /// How long a read waits for records; so long may also leaving take.
 const WAIT: Duration = Duration::from_millis(100);
+/// How long reading has gone well before what is told may take its place.
+const SETTLED: Duration = Duration::from_secs(1);
+/// How long a new leader of a partition may say that less is replicated than is.
+const LEADER_BEHIND: Duration = Duration::from_secs(2);
+/// How often, while all is told, the log is asked for the end of one partition after the other.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// Reads until nobody follows any more, or the log fails.
 pub(super) fn run(feed: Arc<Feed>, log: Arc<dyn EventLog>) {
     // Dropped last, also by a panic: then nobody waits for this thread any more, and it has let go of the log.
     let ending = Ending(feed);
-    if let Err(error) = read(&ending.0, log) {
+    let pump = Pump { feed: &ending.0, log, mode: Mode::reading(), last: BTreeMap::new(), max: READ_MAX };
+    if let Err(error) = pump.run() {
         tracing::debug!(error = &error as &dyn std::error::Error, "shared reading failed");
     }
 }
@@ -29,47 +44,197 @@ struct Ending(Arc<Feed>);
 
 impl Drop for Ending {
     fn drop(&mut self) {
+        self.0.tap.stop();
         self.0.end();
     }
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "the log must be let go of at the end")]
-fn read(feed: &Feed, log: Arc<dyn EventLog>) -> Result<(), LogError> {
-    let mut reader = None;
-    let mut partitions = 0;
-    let mut max = READ_MAX;
-    loop {
-        let from: Vec<_> = {
-            let buffer = feed.buffer.lock();
-            if buffer.cursors.is_empty() {
-                return Ok(());
+struct Pump<'f> {
+    feed: &'f Feed,
+    log: Arc<dyn EventLog>,
+    mode: Mode,
+    /// The last record that was told of each partition, until it was read.
+    last: BTreeMap<Partition, Stored>,
+    /// Most records to read next.
+    max: usize,
+}
+
+enum Mode {
+    Reading {
+        reader: Option<Box<dyn Reader>>,
+        since: Instant,
+        /// What is told from here on is kept.
+        kept: Option<Positions>,
+    },
+    /// What is told is all there is.
+    Told {
+        /// When it was taken last.
+        taken: Instant,
+        looked: Instant,
+        /// Partitions whose next record was in the log and not told when they were looked at, and which that was.
+        waiting: BTreeMap<Partition, u64>,
+        turn: usize,
+    },
+}
+
+impl Mode {
+    fn reading() -> Self {
+        Self::Reading { reader: None, since: Instant::now(), kept: None }
+    }
+}
+
+impl Pump<'_> {
+    fn run(mut self) -> Result<(), LogError> {
+        let mut partitions = 0;
+        loop {
+            let next = {
+                let buffer = self.feed.buffer.lock();
+                if buffer.cursors.is_empty() {
+                    return Ok(());
+                }
+                buffer.next.clone()
+            };
+            // They only become more.
+            if next.len() > partitions {
+                partitions = next.len();
+                self.read_on();
             }
-            buffer.next.iter().map(|(partition, next)| (*partition, *next)).collect()
-        };
-        // They only become more.
-        if from.len() > partitions {
-            partitions = from.len();
-            reader = None;
+            match self.mode {
+                Mode::Reading { .. } => self.read(&next)?,
+                Mode::Told { .. } => self.listen(&next),
+            }
         }
-        let reader = match &mut reader {
+    }
+
+    fn read_on(&mut self) {
+        self.feed.tap.stop();
+        self.mode = Mode::reading();
+    }
+
+    fn read(&mut self, next: &Positions) -> Result<(), LogError> {
+        let Mode::Reading { reader, since, kept } = &mut self.mode else { return Ok(()) };
+        let reader = match reader {
             Some(reader) => reader,
-            none => none.insert(log.reader(&from)?),
+            none => {
+                if let Some(lost) = first_beyond(&*self.log, self.last.values())? {
+                    if since.elapsed() > LEADER_BEHIND {
+                        return Err(lost_what_was_told(lost));
+                    }
+                    sleep(WAIT);
+                    return Ok(());
+                }
+                let from = |(partition, next): (&Partition, &u64)| {
+                    (*partition, next - u64::from(self.last.contains_key(partition)))
+                };
+                none.insert(self.log.reader(&next.iter().map(from).collect::<Vec<_>>())?)
+            }
         };
-        let mut batch = reader.poll(max, WAIT)?;
-        if batch.is_empty() {
-            continue;
+        let mut batch = reader.poll(self.max, WAIT)?;
+        for stored in &batch {
+            if let Some(told) = self.last.remove(&stored.partition) {
+                compare(&told, stored)?;
+            }
         }
+        batch.retain(|stored| next.get(&stored.partition).is_some_and(|next| stored.offset >= *next));
         for stored in &mut batch {
             // What cannot be read is every follower's own finding.
             let Ok(envelope) = Envelope::from_headers(&stored.record.headers) else { continue };
-            stored.event = (feed.decode)(stored, &envelope);
+            stored.event = (self.feed.decode)(stored, &envelope);
             stored.envelope = Some(Arc::new(envelope));
         }
+        if kept.is_none() && since.elapsed() >= SETTLED && self.last.is_empty() {
+            *kept = self.feed.tap.draw(next.keys());
+        }
+        let kept = kept.clone();
+        self.push(batch);
+        let Some(kept) = kept else { return Ok(()) };
+        if !self.feed.tap.is_drawn() {
+            self.read_on();
+        } else if self.feed.buffer.lock().next.iter().all(|(partition, next)| kept.get(partition) <= Some(next)) {
+            let now = Instant::now();
+            self.mode = Mode::Told { taken: now, looked: now, waiting: BTreeMap::new(), turn: 0 };
+        }
+        Ok(())
+    }
+
+    fn listen(&mut self, next: &Positions) {
+        let Mode::Told { taken, .. } = &mut self.mode else { return };
+        let told = self.feed.tap.take(WAIT, *taken);
+        *taken = Instant::now();
+        let Some(told) = told else { return self.read_on() };
+        let (mut next, mut batch) = (next.clone(), Vec::with_capacity(told.len()));
+        for stored in told {
+            let Some(next) = next.get_mut(&stored.partition) else { continue };
+            if stored.offset > *next {
+                tracing::debug!(partition = %stored.partition, next, "others have written between what is told");
+                self.push(batch);
+                return self.read_on();
+            }
+            if stored.offset == *next {
+                *next += 1;
+                self.last.insert(stored.partition, stored.clone());
+                batch.push(stored);
+            }
+        }
+        self.push(batch);
+        if self.runs_away(&next) {
+            self.read_on();
+        }
+    }
+
+    /// Whether the log has had a record for a whole turn that nobody told. A log that does not answer is met by reading.
+    fn runs_away(&mut self, next: &Positions) -> bool {
+        let Mode::Told { looked, waiting, turn, .. } = &mut self.mode else { return false };
+        if looked.elapsed() < LOOK_EVERY {
+            return false;
+        }
+        let Some((partition, next)) = next.iter().nth(*turn % next.len()) else { return false };
+        *turn += 1;
+        let end = self.log.end(*partition);
+        *looked = Instant::now();
+        match end {
+            Ok(end) if end <= *next => {
+                waiting.remove(partition);
+                false
+            }
+            Ok(_) => waiting.insert(*partition, *next) == Some(*next),
+            Err(_) => true,
+        }
+    }
+
+    fn push(&mut self, batch: Vec<Stored>) {
+        if batch.is_empty() {
+            return;
+        }
         let bytes: usize = batch.iter().map(weight).sum();
-        max = (BUDGET * batch.len() / bytes.max(1)).clamp(1, READ_MAX);
-        let mut buffer = feed.buffer.lock();
+        self.max = (BUDGET * batch.len() / bytes.max(1)).clamp(1, READ_MAX);
+        let mut buffer = self.feed.buffer.lock();
         buffer.push(batch);
-        feed.changed.notify_all();
+        self.feed.changed.notify_all();
         buffer.shrink(BUDGET);
     }
+}
+
+/// The first of these records that is beyond the log's end.
+fn first_beyond<'s>(
+    log: &dyn EventLog,
+    told: impl Iterator<Item = &'s Stored>,
+) -> Result<Option<&'s Stored>, LogError> {
+    for stored in told {
+        if log.end(stored.partition)? <= stored.offset {
+            return Ok(Some(stored));
+        }
+    }
+    Ok(None)
+}
+
+/// The first record that is read is to be the last one that was told.
+fn compare(told: &Stored, read: &Stored) -> Result<(), LogError> {
+    let of = |stored: &Stored| (stored.offset, identity(stored.timestamp, &stored.record));
+    if of(told) == of(read) { Ok(()) } else { Err(lost_what_was_told(told)) }
+}
+
+fn lost_what_was_told(Stored { partition, offset, .. }: &Stored) -> LogError {
+    let detail = format!("what its owner had confirmed at {partition}@{offset} is not there");
+    LogError::Unavailable { doing: "reading on".to_owned(), detail }
 }

@@ -8,7 +8,7 @@ use futures::executor::block_on;
 use lonja_eventlog::EventLog;
 use lonja_eventlog::embedded::EmbeddedLog;
 use lonja_eventlog::kafka::{KafkaLog, Settings};
-use lonja_eventlog::shared::SharedLog;
+use lonja_eventlog::shared::{SharedLog, Tap};
 use rdkafka::admin::{AdminClient, AdminOptions, TopicResult};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
@@ -50,7 +50,7 @@ pub struct Shared<H>(pub H);
 
 impl<H: Home> Home for Shared<H> {
     fn open(&self) -> Box<dyn EventLog> {
-        Box::new(SharedLog::new(Arc::from(self.0.open()), Box::new(|_, _| None)))
+        Box::new(SharedLog::new(Arc::from(self.0.open()), Box::new(|_, _| None), Tap::default()))
     }
 
     fn replace(&self) {

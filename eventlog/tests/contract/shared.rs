@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use lonja_eventlog::shared::SharedLog;
+use lonja_eventlog::shared::{Flow, SharedLog, Tap};
 use lonja_eventlog::{
     Appender, AssignmentSink, EventLog, LogError, Membership, PAYLOAD_BYTES_MAX, Partition, Reader, Record, ReportSink,
     Stored,
@@ -67,6 +67,10 @@ impl EventLog for Watched {
         Ok(Box::new(WatchedReader { reader, open: Arc::clone(&self.open), broken: Arc::clone(&self.broken) }))
     }
 
+    fn record(&self, partition: Partition, offset: u64) -> Result<Option<Stored>, LogError> {
+        self.log.record(partition, offset)
+    }
+
     fn join(
         &self,
         group: &str,
@@ -81,15 +85,17 @@ impl EventLog for Watched {
 /// A shared log with what is watched of the one below.
 struct Scene {
     log: SharedLog,
+    tap: Tap,
     open: Arc<AtomicUsize>,
     broken: Arc<AtomicBool>,
 }
 
 impl Scene {
     fn new(home: &impl Home) -> Self {
-        let (open, broken) = (Arc::default(), Arc::default());
+        let (open, broken, tap) = (Arc::default(), Arc::default(), Tap::default());
         let watched = Watched { log: home.open(), open: Arc::clone(&open), broken: Arc::clone(&broken) };
-        Self { log: SharedLog::new(Arc::new(watched), Box::new(|_, _| None)), open, broken }
+        let log = SharedLog::new(Arc::new(watched), Box::new(|_, _| None), tap.clone());
+        Self { log, tap, open, broken }
     }
 
     /// Polls `reader`, which has nothing to read, until only `count` readers of the log below are open.
@@ -101,6 +107,80 @@ impl Scene {
                 assert_eq!(reader.poll(10, Duration::from_millis(20)).unwrap(), []);
             }
         }
+    }
+}
+
+/// Appends, and tells what was appended, as an owner does.
+fn append_and_tell(scene: &Scene, flow: &Flow, place: Partition, from: u64, all: &[Record]) {
+    append(&scene.log, place, all);
+    for offset in from..from + all.len() as u64 {
+        flow.tell(scene.log.record(place, offset).unwrap().unwrap());
+    }
+}
+
+/// Two followers of a log with 3 records, all of whose partitions have their owner here, and nobody fetches any more.
+fn told(home: &impl Home) -> (Scene, Vec<Box<dyn Reader>>, [Flow; 2]) {
+    let scene = Scene::new(home);
+    append(&scene.log, partition(0), &records(3));
+    let mut readers = vec![
+        scene.log.reader(&[(partition(0), 3), (partition(1), 0)]).unwrap(),
+        scene.log.reader(&[(partition(0), 3)]).unwrap(),
+    ];
+    scene.settle(&mut readers, 1);
+    let flows = [(partition(0), 3), (partition(1), 0)].map(|(place, next)| scene.tap.open(place, next));
+    scene.settle(&mut readers, 0);
+    (scene, readers, flows)
+}
+
+fn what_owners_tell_is_not_fetched(home: &impl Home) {
+    let (scene, mut readers, [first, second]) = told(home);
+    append_and_tell(&scene, &first, partition(0), 3, &records(40));
+    append_and_tell(&scene, &second, partition(1), 0, &records(20));
+    let (both, one) = ((3..43).collect::<Vec<_>>(), (0..20).collect());
+    assert_eq!(offsets(&read(readers[0].as_mut(), 60)), [(partition(0), both.clone()), (partition(1), one)].into());
+    assert_eq!(offsets(&read(readers[1].as_mut(), 40)), [(partition(0), both)].into());
+    assert_eq!(scene.open.load(Ordering::SeqCst), 0);
+    // An owner ends, and who follows reads on.
+    drop(second);
+    append(&scene.log, partition(1), &records(2));
+    assert_eq!(offsets(&read(readers[0].as_mut(), 2)), [(partition(1), vec![20, 21])].into());
+    append_and_tell(&scene, &first, partition(0), 43, &records(2));
+    assert_eq!(offsets(&read(readers[1].as_mut(), 2)), [(partition(0), vec![43, 44])].into());
+    scene.settle(&mut readers, 1);
+}
+
+fn what_others_write_is_fetched_all_the_same(home: &impl Home) {
+    let (scene, mut readers, [first, _second]) = told(home);
+    append(&scene.log, partition(0), &records(2));
+    assert_eq!(offsets(&read(readers[1].as_mut(), 2)), [(partition(0), vec![3, 4])].into());
+    scene.settle(&mut readers[1..], 0);
+    append(&scene.log, partition(0), &records(1));
+    append_and_tell(&scene, &first, partition(0), 6, &records(1));
+    assert_eq!(offsets(&read(readers[1].as_mut(), 2)), [(partition(0), vec![5, 6])].into());
+    assert_eq!(offsets(&read(readers[0].as_mut(), 4)), [(partition(0), vec![3, 4, 5, 6])].into());
+}
+
+fn what_was_told_and_is_not_in_the_log_is_noticed(home: &impl Home) {
+    for stands in [false, true] {
+        let (scene, mut readers, [first, second]) = told(home);
+        append(&scene.log, partition(1), &records(1));
+        let lost = Stored { partition: partition(0), offset: 3, ..scene.log.record(partition(1), 0).unwrap().unwrap() };
+        first.tell(lost);
+        assert_eq!(read(readers[1].as_mut(), 1).len(), 1);
+        if stands {
+            append(&scene.log, partition(0), &records(2));
+        }
+        drop((first, second));
+        let deadline = Instant::now() + PATIENCE;
+        let error = loop {
+            match readers[1].poll(10, Duration::from_millis(50)) {
+                Ok(more) => assert!(more.is_empty() && Instant::now() < deadline, "{more:?}"),
+                Err(error) => break error,
+            }
+        };
+        assert!(matches!(error, LogError::Unavailable { .. } | LogError::OutOfRange { .. }), "{error}");
+        drop((readers, scene));
+        home.replace();
     }
 }
 
@@ -193,4 +273,7 @@ on_both! {
     readers_near_the_end_share_one
     who_falls_behind_reads_alone_and_joins_again
     a_shared_reader_that_fails_loses_nothing
+    what_owners_tell_is_not_fetched
+    what_others_write_is_fetched_all_the_same
+    what_was_told_and_is_not_in_the_log_is_noticed
 }

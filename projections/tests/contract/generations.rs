@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use eventlog::Partition;
+use eventlog::shared::Tap;
 use lonja_projections::generations::{Diff, Notes, compare};
 use lonja_projections::parking::Changes;
 use lonja_projections::store::{Commit, Store};
@@ -23,7 +24,7 @@ use crate::running::PATIENCE;
 /// Starts as a process does.
 pub async fn run(scene: &Scene, history: &History) -> Projections {
     let (log, codec) = (log_of(history), Arc::clone(&history.codec));
-    start(&scene.config, log, codec, Folds::All, CancellationToken::new()).await.unwrap()
+    start(&scene.config, log, codec, Folds::All, Tap::default(), CancellationToken::new()).await.unwrap()
 }
 
 /// What a step of every view works with.
