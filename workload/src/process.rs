@@ -184,6 +184,15 @@ pub fn sibling(name: &str) -> Result<PathBuf> {
     Ok(found)
 }
 
+/// The program `NAME-peer` of `directory`, or the one beside this program.
+///
+/// # Errors
+/// When none was given and none lies there.
+pub fn peer(name: &str, directory: Option<&Path>) -> Result<PathBuf> {
+    let program = format!("{name}-peer");
+    directory.map_or_else(|| sibling(&program), |directory| Ok(directory.join(&program)))
+}
+
 fn tail(log: &Path) -> String {
     let text =
         fs::read(log).map_or_else(|error| error.to_string(), |bytes| String::from_utf8_lossy(&bytes).into_owned());

@@ -2,6 +2,7 @@
 //! `cargo xtask data|sell|faults|bench` proves and measures, `cargo xtask simulate|model` checks without servers.
 
 mod exec;
+mod peers;
 mod progress;
 mod proof;
 mod stack;

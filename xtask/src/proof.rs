@@ -6,6 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
+use crate::peers;
 use crate::stack::{self, Instance};
 
 /// Arguments for `workload`; `--help` lists them.
@@ -33,11 +34,7 @@ pub fn run(verb: &str, args: &Args) -> Result<()> {
     let mut command = Command::new(target()?.join(directory).join("workload"));
     command.arg(verb).args(&args.rest).envs(urls.variables());
     if verb == "bench" {
-        // The peer has a lock file, so a target directory, of its own.
-        let peer = target()?.join("peer");
-        let peer_dir = peer.to_str().context("the target directory's name is not text")?;
-        build(&["--profile", profile, "--manifest-path", "bench/cqrs-es/Cargo.toml", "--target-dir", peer_dir])?;
-        command.env("LONJA_PEER_BIN", peer.join("release").join("cqrs-es-peer"));
+        command.env("LONJA_PEERS", peers::build(&target()?, &args.rest)?);
     }
     let status = command.status().context("starting workload")?;
     if !status.success() {
@@ -60,7 +57,11 @@ pub fn alone(package: &str, program: &str, building: &[&str], args: &Args) -> Re
     Ok(())
 }
 
-fn build(arguments: &[&str]) -> Result<()> {
+/// Runs `cargo build`.
+///
+/// # Errors
+/// When it fails.
+pub fn build(arguments: &[&str]) -> Result<()> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let status = Command::new(cargo).arg("build").args(arguments).status().context("starting cargo")?;
     if !status.success() {

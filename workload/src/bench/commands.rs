@@ -72,9 +72,9 @@ pub struct Args {
     /// The `lonja` binary [default: the one beside this program]
     #[arg(long, env = "LONJA_BIN", value_name = "FILE")]
     lonja: Option<PathBuf>,
-    /// The `cqrs-es-peer` binary [default: the one beside this program]
-    #[arg(long, env = "LONJA_PEER_BIN", value_name = "FILE")]
-    peer: Option<PathBuf>,
+    /// The directory with the `cqrs-es-peer` binary [default: the one of this program]
+    #[arg(long, env = "LONJA_PEERS", value_name = "DIRECTORY")]
+    peers: Option<PathBuf>,
 }
 
 /// In the closed loop, by connections; and at fixed rates, by the place in `--rates`.
@@ -99,7 +99,7 @@ pub fn run(args: &Args) -> Result<()> {
         stack: &args.stack,
         apart: &args.stack.apart(&run),
         lonja: args.lonja.as_deref(),
-        peer: args.peer.as_deref(),
+        peers: args.peers.as_deref(),
         with_stores: args.stores,
         run: &run,
         directory: directory.path(),

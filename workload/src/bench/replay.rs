@@ -51,6 +51,12 @@ pub enum Subject {
     MongoLimit,
     /// cqrs-es on PostgreSQL, one view, by its own replay: a tenth of the events
     CqrsEs,
+    /// Emmett (Node.js), likewise
+    Emmett,
+    /// disintegrate, likewise
+    Disintegrate,
+    /// Debezium's JDBC sink in Kafka Connect, which writes ready rows from Kafka to PostgreSQL
+    JdbcSink,
 }
 
 impl Subject {
@@ -66,12 +72,23 @@ impl Subject {
             Self::Mongo => "mongo",
             Self::MongoLimit => "mongo-limit",
             Self::CqrsEs => "cqrs-es",
+            Self::Emmett => "emmett",
+            Self::Disintegrate => "disintegrate",
+            Self::JdbcSink => "jdbc-sink",
         }
     }
 
     /// A peer that writes row by row would take its time with all of them.
     fn events(self, args: &Args) -> u64 {
-        if self == Self::CqrsEs { (args.events / 10).max(1) } else { args.events }
+        match self {
+            Self::CqrsEs | Self::Emmett | Self::Disintegrate => (args.events / 10).max(1),
+            _ => args.events,
+        }
+    }
+
+    /// A program of its own.
+    fn is_peer(self) -> bool {
+        matches!(self, Self::CqrsEs | Self::Emmett | Self::Disintegrate | Self::JdbcSink)
     }
 }
 
@@ -85,7 +102,7 @@ pub struct Args {
         long,
         value_enum,
         value_delimiter = ',',
-        default_value = "memory,postgres,postgres-limit,mysql,mysql-limit,mongo,mongo-limit,cqrs-es"
+        default_value = "memory,postgres,postgres-limit,mysql,mysql-limit,mongo,mongo-limit,cqrs-es,emmett,disintegrate,jdbc-sink"
     )]
     subjects: Vec<Subject>,
     /// Events that each view folds
@@ -94,9 +111,9 @@ pub struct Args {
     /// How often everything is measured
     #[arg(long, default_value_t = 1)]
     rounds: usize,
-    /// The peer's binary, which `cargo xtask bench` builds
-    #[arg(long, env = "LONJA_PEER_BIN", value_name = "FILE")]
-    peer: Option<PathBuf>,
+    /// The directory with the peers' programs, which `cargo xtask bench` builds [default: the one of this program]
+    #[arg(long, env = "LONJA_PEERS", value_name = "DIRECTORY")]
+    peers: Option<PathBuf>,
     /// Write the rows as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -111,7 +128,7 @@ struct Told {
     peak_memory_mib: u64,
 }
 
-/// What the peer says.
+/// What a peer says.
 #[derive(Debug, Deserialize)]
 struct PeerTold {
     seconds: f64,
@@ -157,19 +174,22 @@ pub fn run(args: &Args) -> Result<()> {
 
 fn measure(args: &Args, subject: Subject, run: &str, logs: &Path) -> Result<Told> {
     let stack = args.stack.apart(run);
-    if subject == Subject::CqrsEs {
-        let peer = args.peer.as_deref().context("--peer (or LONJA_PEER_BIN) is needed for cqrs-es")?;
+    if subject.is_peer() {
+        let peer = process::peer(subject.name(), args.peers.as_deref())?;
         own::make_postgres(&args.stack, run)?;
         let mut command = Command::new(peer);
         command.args(["--postgres", stack.postgres()?, "--replay", &subject.events(args).to_string()]);
+        if subject == Subject::JdbcSink {
+            command.args(["--kafka", stack.kafka()?]);
+        }
         let PeerTold { seconds } = told(&mut command)?;
-        // It has no batches, and its memory is not looked at.
+        // Not all have batches, and their memory is not looked at.
         return Ok(Told { seconds, p50_ms: f64::NAN, p99_ms: f64::NAN, peak_memory_mib: 0 });
     }
     let mut command = Command::new(std::env::current_exe().context("asking for the own path")?);
     command.args(["replay-one", "--subject", subject.name(), "--logs"]).arg(logs);
     match subject {
-        Subject::Memory | Subject::CqrsEs => {}
+        Subject::Memory | Subject::CqrsEs | Subject::Emmett | Subject::Disintegrate | Subject::JdbcSink => {}
         Subject::Postgres | Subject::PostgresLimit => {
             own::make_postgres(&args.stack, run)?;
             command.args(["--postgres", stack.postgres()?]);

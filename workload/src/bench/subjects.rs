@@ -9,7 +9,7 @@ use crate::closed_loop::HOT_SKU;
 use crate::http::Connection;
 use crate::lonja::Lonja;
 use crate::own;
-use crate::process::{Server, free_address, sibling};
+use crate::process::{Server, free_address, peer};
 use crate::stack::Stack;
 
 /// One of the servers that are compared.
@@ -52,8 +52,8 @@ pub struct Setup<'a> {
     pub apart: &'a Stack,
     /// The `lonja` binary; the one beside this program if `None`.
     pub lonja: Option<&'a Path>,
-    /// The `cqrs-es-peer` binary; the one beside this program if `None`.
-    pub peer: Option<&'a Path>,
+    /// The directory with the `cqrs-es-peer` binary; the one of this program if `None`.
+    pub peers: Option<&'a Path>,
     /// Lonja keeps its views in PostgreSQL, MySQL and MongoDB instead of memory.
     pub with_stores: bool,
     /// Names what the bench makes on the servers.
@@ -105,7 +105,7 @@ impl Setup<'_> {
     }
 
     fn start_peer(&self) -> Result<Server> {
-        let program = self.peer.map_or_else(|| sibling("cqrs-es-peer"), |path| Ok(path.to_owned()))?;
+        let program = peer(Subject::CqrsEs.name(), self.peers)?;
         let database = own::make_postgres(self.stack, &format!("{}_peer", self.run))?;
         let address = free_address()?;
         let mut command = Command::new(program);

@@ -73,7 +73,9 @@ async fn measure(args: &OneArgs) -> Result<Told> {
         Subject::MysqlLimit => limit::<StockLevel, _>(args, stock, mysql()?).await,
         Subject::Mongo => replay::<Activity, _>(args, orders, mongo()?).await,
         Subject::MongoLimit => limit::<Activity, _>(args, orders, mongo()?).await,
-        Subject::CqrsEs => bail!("cqrs-es is a program of its own"),
+        Subject::CqrsEs | Subject::Emmett | Subject::Disintegrate | Subject::JdbcSink => {
+            bail!("{} is a program of its own", args.subject.name())
+        }
     }?;
     let peak_memory_mib = crate::machine::peak_memory_mib(std::process::id());
     Ok(Told { seconds, p50_ms: clock.at(0.5), p99_ms: clock.at(0.99), peak_memory_mib })
