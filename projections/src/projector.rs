@@ -34,7 +34,7 @@ use tokio_util::sync::CancellationToken;
 use self::backoff::Backoff;
 pub use self::backoff::Chance;
 use self::care::{Advice, Care};
-use self::reader::{Batch, Delivery, Reader};
+use self::reader::{Batch, Deliveries, Delivery, Reader};
 use self::sorting::{Sorting, caught};
 use crate::fold;
 use crate::generations::Scope;
@@ -181,6 +181,7 @@ impl<V: View, S: Store<V>> Projector<V, S> {
         self.course.restore(self.context.scope.partitions::<V>().into_iter().map(|p| (p, next(p))));
         let mut at = checkpoints.clone();
         let (out, deliveries) = mpsc::channel(reader::DEPTH);
+        let deliveries = Deliveries::new(deliveries);
         let reader = self.reader(checkpoints, Sorting::new(&parked, &care.unfit), care);
         if self.in_a_task {
             let (_, end) = tokio::join!(reader.run_in_a_task(out), self.write(deliveries, &mut at, &mut parked, care));
@@ -219,7 +220,7 @@ impl<V: View, S: Store<V>> Projector<V, S> {
 
     async fn write(
         &self,
-        mut deliveries: mpsc::Receiver<Delivery<V>>,
+        mut deliveries: Deliveries<V>,
         at: &mut Checkpoints,
         parked: &mut Parked,
         care: &mut Care,
@@ -239,10 +240,11 @@ impl<V: View, S: Store<V>> Projector<V, S> {
                     }
                     continue;
                 }
-                delivery = deliveries.recv() => delivery,
+                delivery = deliveries.next() => delivery,
             };
             match delivery {
-                Some(Delivery::Batch(batch)) => {
+                Some(Delivery::Batch(mut batch)) => {
+                    deliveries.join(&mut batch, care.most());
                     match self.apply(&batch, at).await {
                         Ok(()) => care.applied(batch.events.len(), batch.parked.iter().map(|event| event.place)),
                         Err(End::Unfit(cause)) => match care.failed(batch.events.len(), batch.last, cause.clone()) {
@@ -283,7 +285,12 @@ impl<V: View, S: Store<V>> Projector<V, S> {
         at.extend(batch.moves.iter().map(|step| (step.partition, step.to)));
         let positions = batch.moves.iter().map(|step| (step.partition, step.to.next));
         self.course.publish(positions);
-        measure(batch, started.elapsed(), &self.labels);
+        let took = started.elapsed();
+        measure(batch, took, &self.labels);
+        if self.context.rate > 0 {
+            // What has a rate leaves its store to others for half of the time, however slow the store is.
+            self.context.shutdown.run_until_cancelled(sleep(took)).await;
+        }
         Ok(())
     }
 

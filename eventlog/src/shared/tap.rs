@@ -16,8 +16,8 @@ use crate::{Partition, Stored};
 
 /// Most bytes that wait to be taken; where they are more, following them goes on by reading.
 const WAITING_MAX: usize = 16 << 20;
-/// How far apart batches are at least: everybody who follows is woken for each.
-const GATHER: Duration = Duration::from_millis(5);
+/// How far apart batches are at least, as when they are fetched (`fetch.wait.max.ms`): each is a commit of every view.
+const GATHER: Duration = Duration::from_millis(10);
 
 /// Where owners tell what they confirmed. Clones share.
 #[derive(Clone, Default)]

@@ -34,6 +34,11 @@ impl Care {
         Self { limit: Arc::new(AtomicUsize::new(most)), most, unfit: BTreeMap::new(), in_a_row: 0 }
     }
 
+    /// Most records of a batch now.
+    pub fn most(&self) -> usize {
+        self.limit.load(Ordering::Relaxed)
+    }
+
     pub fn limit(&self) -> Arc<AtomicUsize> {
         Arc::clone(&self.limit)
     }

@@ -25,8 +25,8 @@ const POLL: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 /// Payload bytes at which a batch is meant to end: bounds the memory of a batch of large events.
 const BATCH_BYTES: usize = 8 << 20;
-/// Batches between reading and writing: one is ready while another is written.
-pub(super) const DEPTH: usize = 2;
+/// Batches between reading and writing: what is ready while another is written. Small ones are then written as one.
+pub(super) const DEPTH: usize = 3;
 
 /// What the reader hands over.
 pub(super) enum Delivery<V: View> {
@@ -38,6 +38,42 @@ pub(super) enum Delivery<V: View> {
     Trouble(String),
     /// The log cannot be folded on.
     Stop(String),
+}
+
+/// What the reader handed over and nobody has taken yet.
+pub(super) struct Deliveries<V: View> {
+    from: mpsc::Receiver<Delivery<V>>,
+    /// Was taken too soon.
+    kept: Option<Delivery<V>>,
+}
+
+impl<V: View> Deliveries<V> {
+    pub(super) fn new(from: mpsc::Receiver<Delivery<V>>) -> Self {
+        Self { from, kept: None }
+    }
+
+    /// The next one; `None` when the reader has ended. Nothing is lost when it is dropped.
+    pub(super) async fn next(&mut self) -> Option<Delivery<V>> {
+        match self.kept.take() {
+            Some(kept) => Some(kept),
+            None => self.from.recv().await,
+        }
+    }
+
+    /// Adds to `batch` what was read since, up to `most` events: so batches are small where the store keeps up, and larger
+    /// where it does not.
+    pub(super) fn join(&mut self, batch: &mut Batch<V>, most: usize) {
+        for _ in 0..DEPTH {
+            match self.from.try_recv() {
+                Ok(Delivery::Batch(next)) if batch.events.len() + next.events.len() <= most => batch.join(next),
+                Ok(other) => {
+                    self.kept = Some(other);
+                    return;
+                }
+                Err(_) => return,
+            }
+        }
+    }
 }
 
 /// What was read at once.
@@ -57,6 +93,25 @@ pub(super) struct Batch<V: View> {
     pub(super) left_out: u64,
     /// There was as much to read as a batch may have: the view is behind.
     pub(super) full: bool,
+}
+
+impl<V: View> Batch<V> {
+    /// The same with `next`, which was read after it.
+    pub(super) fn join(&mut self, next: Self) {
+        self.events.extend(next.events);
+        self.last = next.last.or(self.last);
+        self.parked.extend(next.parked);
+        self.traces.extend(next.traces);
+        self.oldest = self.oldest.into_iter().chain(next.oldest).min();
+        for step in next.moves {
+            match self.moves.iter_mut().find(|own| own.partition == step.partition) {
+                Some(own) => own.to = step.to,
+                None => self.moves.push(step),
+            }
+        }
+        self.left_out += next.left_out;
+        self.full |= next.full;
+    }
 }
 
 /// Reads the partitions of a view from their checkpoints on.
