@@ -1,12 +1,25 @@
 //! Rows as digests: so that two sets of millions of rows can be compared without either being in memory.
 
 use std::fmt::{self, Write as _};
+use std::panic::resume_unwind;
 
 use foldhash::{HashMap, HashMapExt};
 use sha2::{Digest, Sha256};
+use tokio::runtime::Handle;
+use tokio::task::spawn_blocking;
 
 use crate::store::{Reflects, Store, StoreError};
 use crate::view::View;
+
+/// Runs `work`, which computes for long between its waits, on a thread of its own: on one of those that serve requests it would
+/// keep them waiting.
+pub(crate) async fn apart<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> T {
+    let runtime = Handle::current();
+    match spawn_blocking(move || runtime.block_on(work)).await {
+        Ok(done) => done,
+        Err(error) => resume_unwind(error.into_panic()),
+    }
+}
 
 /// Half of a SHA-256 over what a row says, by its key.
 pub(crate) type Digests<V> = HashMap<<V as View>::Key, u128>;

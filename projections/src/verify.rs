@@ -114,7 +114,9 @@ pub async fn verify_one<V: View, S: Store<V>>(
 ) -> Result<Report, VerifyError> {
     let failed = |source| VerifyError::Store { view: V::NAME, source };
     let scope = scope_of(store).await.map_err(failed)?;
-    let (stored, reflects) = digest::of_store(store, |_| true).await.map_err(failed)?;
+    let scanned = store.clone();
+    let scan = async move { digest::of_store(&scanned, |_| true).await };
+    let (stored, reflects) = digest::apart(scan).await.map_err(failed)?;
     let resolutions = store.parking().parked().await.map_err(failed)?.resolutions;
     let (rows, parked) = (stored.len(), reflects.parked.len());
     let records = reflects.checkpoints.values().map(|checkpoint| checkpoint.next).sum();

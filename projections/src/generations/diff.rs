@@ -56,6 +56,11 @@ pub struct Change {
 /// # Errors
 /// When the store cannot be read.
 pub async fn compare<V: View, S: Store<V>>(from: &S, to: &S, samples: usize) -> Result<Diff, StoreError> {
+    let (from, to) = (from.clone(), to.clone());
+    digest::apart(async move { compare_here(&from, &to, samples).await }).await
+}
+
+async fn compare_here<V: View, S: Store<V>>(from: &S, to: &S, samples: usize) -> Result<Diff, StoreError> {
     let scope = scope_of(to).await?;
     let (old, _) = digest::of_store(from, |key| scope.has::<V>(key)).await?;
     let (new, _) = digest::of_store(to, |_| true).await?;
