@@ -34,7 +34,7 @@ impl Recipe for Mongo {
     fn command(&self, home: &Path) -> Result<Command> {
         let mut command = Command::new(&self.program);
         command
-            .args(["--bind_ip", "127.0.0.1", "--nounixsocket", "--replSet", "rs0", "--wiredTigerCacheSizeGB", "0.25"])
+            .args(["--bind_ip", "127.0.0.1", "--nounixsocket", "--replSet", "rs0", "--wiredTigerCacheSizeGB", "1"])
             .args(["--setParameter", "diagnosticDataCollectionEnabled=false", "--quiet", "--port"])
             .arg(self.port.to_string())
             .arg("--dbpath")
