@@ -12,8 +12,10 @@ use serde_json::Value;
 
 use crate::Failure;
 
-/// How long an answer may take.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a process may take to accept a connection …
+const CONNECTING: Duration = Duration::from_secs(5);
+/// … and to answer: a comparison of two generations reads all of both.
+const PATIENCE: Duration = Duration::from_secs(900);
 
 /// Asks the operators' API of one process.
 pub struct Client {
@@ -59,7 +61,10 @@ impl Client {
     /// # Errors
     /// When the operating system refuses.
     pub fn new(config: &OperatorConfig) -> Result<Self, Failure> {
-        Ok(Self { http: reqwest::Client::builder().no_proxy().build()?, config: config.clone() })
+        Ok(Self {
+            http: reqwest::Client::builder().no_proxy().connect_timeout(CONNECTING).build()?,
+            config: config.clone(),
+        })
     }
 
     /// Asks. What is `None` is not sent.

@@ -188,7 +188,7 @@ impl Pump<'_> {
         if looked.elapsed() < LOOK_EVERY {
             return false;
         }
-        let Some((partition, next)) = next.iter().nth(*turn % next.len()) else { return false };
+        let Some((partition, next)) = next.iter().nth(*turn % next.len().max(1)) else { return false };
         *turn += 1;
         let end = self.log.end(*partition);
         *looked = Instant::now();

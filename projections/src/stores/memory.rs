@@ -91,10 +91,16 @@ impl<V: MemoryView> MemoryStore<V> {
         AsOf { found, next: vec![(home, content.next(home))] }
     }
 
-    /// The last `limit` rows of a list, or of its part before a place, from last to first.
-    pub(crate) fn last(&self, list: &str, before: Option<V::Place>, limit: usize) -> AsOf<Vec<V>> {
+    /// The last `limit` rows of a list, or of its part before a place, from last to first; they all come from `partitions`.
+    pub(crate) fn last(
+        &self,
+        partitions: &[Partition],
+        list: &str,
+        before: Option<V::Place>,
+        limit: usize,
+    ) -> AsOf<Vec<V>> {
         let content = self.content.read();
-        let next = V::partitions().into_iter().map(|partition| (partition, content.next(partition))).collect();
+        let next = partitions.iter().map(|partition| (*partition, content.next(*partition))).collect();
         AsOf { found: content.last(list, before, limit), next }
     }
 }

@@ -267,7 +267,7 @@ impl Activities {
         after: Option<u64>,
     ) -> Result<AsOf<Page<Activity, u64>>, StoreError> {
         let rows = match self {
-            Self::Memory(store) => store.last(subject, after, limit + 1),
+            Self::Memory(store) => store.last(&[home], subject, after, limit + 1),
             Self::Server(store) => in_mongo(store, home, subject, limit + 1, after).await?,
         };
         Ok(rows.map(|rows| Page::cut(rows, limit, |row| row.offset)))

@@ -168,7 +168,8 @@ impl OrderLists {
     ) -> Result<AsOf<Page<OrderSummary, OrderCursor>>, StoreError> {
         let rows = match self {
             Self::Memory(store) => {
-                store.last(customer_id, after.map(|cursor| (cursor.placed_at.0, cursor.id)), limit + 1)
+                let place = after.map(|cursor| (cursor.placed_at.0, cursor.id));
+                store.last(&OrderSummary::partitions(), customer_id, place, limit + 1)
             }
             Self::Server(store) => in_postgres(store, customer_id, limit + 1, after).await?,
         };
