@@ -193,8 +193,9 @@ impl<A: Aggregate> Lane<A> {
     }
 
     fn command(&mut self, Queued { partition, request, reply }: Queued<A>) {
-        let Some(Place::Running { owner, .. }) = self.places.get_mut(&partition) else {
-            return answer::<A>(reply, Err(Failure::NotOwner));
+        let owner = match self.places.get_mut(&partition) {
+            Some(Place::Running { owner, .. }) if self.context.ledger.is_complete() => owner,
+            _ => return answer::<A>(reply, Err(Failure::NotOwner)),
         };
         if let Err(reason) = owner.handle(&self.context, self.appender.as_ref(), &request, reply) {
             self.step_down(partition, &reason);
@@ -242,6 +243,7 @@ impl<A: Aggregate> Lane<A> {
                 tracing::debug!(%partition, %term, next = started.checkpoint.next, "owner started");
                 ::metrics::counter!(TERMS_STARTED, "topic" => A::TOPIC.name).increment(1);
                 self.context.peers.announce(partition, term);
+                self.context.ledger.settled(&[partition]);
                 let owner = Box::new(Owner::new(&self.context, partition, started, token));
                 self.places.insert(partition, Place::Running { owner, since: Instant::now() });
             }

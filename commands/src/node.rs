@@ -15,7 +15,6 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::lane::{Event, Keeper, Known, Lane, Owned, Shared};
-use crate::ledger::Ledger;
 use crate::outside::{Outside, System};
 use crate::owner::Context;
 use crate::peers::{Answer, Boxed, Forwarded, Peers, Trouble};
@@ -61,9 +60,7 @@ pub enum StartError {
 pub struct Commands {
     context: Arc<Context>,
     store: Arc<Store>,
-    ledger: Arc<Ledger>,
     options: Options,
-    peers: Arc<dyn Peers>,
     lanes: Vec<Arc<dyn LaneHandle>>,
     threads: Vec<JoinHandle<()>>,
     membership: Option<Box<dyn Membership>>,
@@ -96,10 +93,10 @@ impl Commands {
         store: Arc<Store>,
         options: Options,
     ) -> Self {
-        let context = Arc::new(Context { log, codec, outside, peers: Arc::clone(&peers), tap: options.tap.clone() });
+        let (ledger, tap) = (Arc::default(), options.tap.clone());
+        let context = Arc::new(Context { log, codec, outside, peers, ledger, tap });
         let (lanes, threads) = (Vec::new(), Vec::new());
-        let running = Some(Arc::default());
-        Self { context, store, ledger: Arc::default(), options, peers, lanes, threads, membership: None, running }
+        Self { context, store, options, lanes, threads, membership: None, running: Some(Arc::default()) }
     }
 
     /// Starts the lanes of an aggregate type.
@@ -127,8 +124,8 @@ impl Commands {
             let warm = Warm::<A>::new(context, store, Arc::downgrade(running));
             self.threads.extend(self.context.outside.run("warm-copies".into(), Box::new(warm))?);
         }
-        let (ledger, codec) = (Arc::clone(&self.ledger), Arc::clone(&self.context.codec));
-        Ok(Arc::new(Router::new(lanes, ledger, codec, Arc::clone(&self.peers))))
+        let Context { ledger, codec, peers, .. } = &*self.context;
+        Ok(Arc::new(Router::new(lanes, Arc::clone(ledger), Arc::clone(codec), Arc::clone(peers))))
     }
 
     /// Joins the group of owners of every aggregate type that is served.
@@ -140,7 +137,12 @@ impl Commands {
         topics.dedup();
         let lanes = self.lanes.clone();
         let count = self.options.lanes.max(1);
+        let ledger = Arc::clone(&self.context.ledger);
         let dispatch = Box::new(move |assignment: Assignment| {
+            match &assignment {
+                Assignment::Assigned(partitions) => ledger.assigned(partitions),
+                Assignment::Revoked(partitions) => ledger.settled(partitions),
+            }
             for lane in &lanes {
                 let of_lane = |partitions: &[Partition]| {
                     let ours = |p: &&Partition| p.topic == lane.topic() && p.number % count == lane.number();

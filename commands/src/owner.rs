@@ -24,6 +24,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::decide::decide;
+use crate::ledger::Ledger;
 use crate::metrics::{APPEND_SECONDS, UNHEARD_ANSWERS};
 use crate::outside::Outside;
 use crate::peers::Peers;
@@ -90,6 +91,7 @@ pub(crate) struct Context {
     pub codec: Arc<Codec>,
     pub outside: Arc<dyn Outside>,
     pub peers: Arc<dyn Peers>,
+    pub ledger: Arc<Ledger>,
     pub tap: Tap,
 }
 

@@ -26,7 +26,7 @@ struct Shared {
 struct Inner {
     records: BTreeMap<Partition, Vec<Stored>>,
     members: HashMap<String, AssignmentSink>,
-    holding: bool,
+    holding: Option<Partition>,
     held: Vec<(ReportSink, Report)>,
     failing: usize,
 }
@@ -44,15 +44,15 @@ impl TestLog {
         self.0.inner.lock().records.remove(&partition);
     }
 
-    /// Acknowledgements wait until they are released.
-    pub fn hold_acknowledgements(&self) {
-        self.0.inner.lock().holding = true;
+    /// Acknowledgements of a partition wait until they are released.
+    pub fn hold_acknowledgements(&self, partition: Partition) {
+        self.0.inner.lock().holding = Some(partition);
     }
 
     pub fn release_acknowledgements(&self) {
         let held = {
             let mut inner = self.0.inner.lock();
-            inner.holding = false;
+            inner.holding = None;
             std::mem::take(&mut inner.held)
         };
         held.into_iter().for_each(|(sink, report)| sink(report));
@@ -64,8 +64,8 @@ impl TestLog {
     }
 
     /// Assigns to one node without taking from another: there may be two believers.
-    pub fn assign(&self, node: &str, partition: Partition) {
-        self.tell(node, Assignment::Assigned(vec![partition]));
+    pub fn assign(&self, node: &str, partitions: &[Partition]) {
+        self.tell(node, Assignment::Assigned(partitions.to_vec()));
     }
 
     pub fn revoke(&self, node: &str, partition: Partition) {
@@ -157,7 +157,7 @@ impl Appender for TestAppender {
             Ok(appended)
         };
         let report = Report { partition, token, outcome };
-        if inner.holding {
+        if inner.holding == Some(partition) {
             inner.held.push((Arc::clone(&self.sink), report));
         } else {
             drop(inner);

@@ -36,7 +36,7 @@ fn partition() -> Partition {
 
 fn start(log: &TestLog, name: &'static str, dir: &std::path::Path) -> Node {
     let node = unassigned(log, name, dir, false);
-    log.assign(name, partition());
+    log.assign(name, &[partition()]);
     node
 }
 
@@ -211,7 +211,7 @@ async fn what_another_node_decides_is_folded_here_and_taken_over() {
     };
     tokio::time::timeout(Duration::from_secs(10), known).await.expect("the heir has a copy");
     drop(owner);
-    log.assign(heir.name, partition());
+    log.assign(heir.name, &[partition()]);
     assert_eq!(heir.send(receive(1, 10)).await, Ok(Decided { replayed: true, ..first }));
     assert_eq!(heir.send(reserve(2, 10)).await.unwrap().version, 2);
     check_history(&log);
@@ -231,11 +231,36 @@ async fn a_command_id_stands_for_one_request() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_comes_back_for_another_aggregate_waits_for_all_that_a_node_restores() {
+    const OTHER: &str = "coffee";
+    let other = Partition::of(&topics::STOCK, OTHER.as_bytes());
+    assert_ne!(other, partition());
+    let log = TestLog::default();
+    node(&log, "a").send(receive(1, 10)).await.unwrap();
+
+    let dir = tempfile::tempdir().unwrap();
+    let node = unassigned(&log, "a", dir.path(), false);
+    log.hold_acknowledgements(partition());
+    log.assign(node.name, &[partition(), other]);
+    let runs = async {
+        while !node.commands.local().owned().await.iter().any(|owned| owned.running.is_some()) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), runs).await.expect("the other partition has an owner");
+    let elsewhere = node.spawn(CommandRequest { key: OTHER.into(), fingerprint: 99, ..receive(1, 10) });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert!(!elsewhere.is_finished(), "what the id stands for is not known yet");
+    log.release_acknowledgements();
+    assert_eq!(elsewhere.await.unwrap(), Err(SendError::KeyReused));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn repeats_wait_for_their_original() {
     let log = TestLog::default();
     let node = node(&log, "a");
     node.send(receive(1, 10)).await.unwrap();
-    log.hold_acknowledgements();
+    log.hold_acknowledgements(partition());
     let asked: Vec<_> = (0..50).map(|_| node.spawn(reserve(2, 1))).collect();
     log.wait_for(partition(), 3);
     tokio::time::sleep(Duration::from_millis(100)).await;
@@ -270,14 +295,14 @@ async fn a_deposed_owner_answers_nothing_that_does_not_count() {
     let log = TestLog::default();
     let old = node(&log, "old");
     old.send(receive(1, 1)).await.unwrap();
-    log.hold_acknowledgements();
+    log.hold_acknowledgements(partition());
     let new = node(&log, "new");
     // The new owner's claim is in the log; the old one does not know and decides on.
     log.wait_for(partition(), 3);
     let zombie = old.spawn(reserve(2, 1));
     log.wait_for(partition(), 4);
     log.revoke(old.name, partition());
-    log.assign(old.name, partition());
+    log.assign(old.name, &[partition()]);
     log.release_acknowledgements();
     let (zombies, news) = (zombie.await.unwrap(), new.send(reserve(3, 1)).await);
     let accepted =
