@@ -142,7 +142,7 @@ impl Type {
             let decoder = match codec.written(id) {
                 Ok(written) if written.record == self.record.name => self.decoder(id, &written.text),
                 Ok(written) => Err(format!("schema {id} is of {}", written.record)),
-                Err(error) if error.is_certain() => Err(error.in_full()),
+                Err(error) if !error.is_transient() => Err(error.in_full()),
                 Err(error) => return Err(ExportError::Registry(error)),
             };
             self.decoders.insert(id, decoder);

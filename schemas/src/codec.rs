@@ -93,17 +93,11 @@ impl CodecError {
         causes.fold(self.to_string(), |text, cause| format!("{text}: {cause}"))
     }
 
-    /// Whether the same bytes may be readable later: the registry did not answer.
+    /// Whether the same bytes may be readable later: a registry failed, in whatever way, to say what schema they were written
+    /// with.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Schema { source, .. } if source.is_transient())
-    }
-
-    /// Whether it is certain that this build cannot read the bytes: not where a registry failed, in whatever way, to say
-    /// what schema they were written with.
-    #[must_use]
-    pub fn is_certain(&self) -> bool {
-        !matches!(self, Self::Schema { source, .. } if !source.is_certain())
     }
 }
 

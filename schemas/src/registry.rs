@@ -60,18 +60,14 @@ pub enum RegistryError {
 }
 
 impl RegistryError {
-    /// Whether asking again may help.
+    /// Whether asking again may help: always, unless the registry says that it has no such schema. Whatever else it answers
+    /// (500, 401 after its password was changed), the schema may well be there. (The client says in words alone what was
+    /// answered.)
     #[must_use]
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Remote { source, .. } if source.retriable)
-    }
-
-    /// Whether it is certain that there is no such schema. (The client says in words alone what was answered.)
-    #[must_use]
-    pub fn is_certain(&self) -> bool {
         match self {
-            Self::Remote { source, .. } => source.error.contains("status 404"),
-            Self::Unknown | Self::Unusable { .. } | Self::NotRegistered(_) => true,
+            Self::Remote { source, .. } => !source.error.contains("status 404"),
+            Self::Unknown | Self::Unusable { .. } | Self::NotRegistered(_) => false,
         }
     }
 }
@@ -164,8 +160,7 @@ async fn versions(client: &reqwest::Client, url: &str, subject: &str) -> Result<
 }
 
 fn remote(subject: &str, doing: &str, error: &reqwest::Error) -> RegistryError {
-    let transient = error.status().is_none_or(|status| status.is_server_error());
-    let source = SRCError::new(&format!("{doing} failed"), Some(describe(error)), transient);
+    let source = SRCError::new(&format!("{doing} failed"), Some(describe(error)), true);
     RegistryError::Remote { what: subject.to_owned(), source }
 }
 

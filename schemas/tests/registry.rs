@@ -2,12 +2,16 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::ops::Deref;
 
+use lonja_schemas::registry::Registry;
 use lonja_schemas::registry::apply::{LEVEL, SchemasError, apply, check};
 use lonja_schemas::registry::subject;
 use lonja_schemas::topics::{ALL, ORDER, ORDER_PLACED, RecordType, TERM_STARTED, Topic};
 use lonja_schemas::{Codec, CodecError, Term, wire};
+use schema_registry_converter::async_impl::schema_registry::SrSettings;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -173,4 +177,32 @@ async fn a_field_of_a_line_is_named_with_its_path() {
 async fn a_registry_that_is_not_there_is_not_taken_for_an_empty_one() {
     let error = check("http://127.0.0.1:1", "").await.unwrap_err();
     assert!(matches!(&error, SchemasError::Registry(registry) if registry.is_transient()), "{error:?}");
+}
+
+/// A registry that answers everything with this status.
+fn registry_answering(status: &'static str) -> Registry {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        assert!(stream.read(&mut [0; 4_096]).unwrap() > 0);
+        let body = r#"{"error_code":1,"message":"no"}"#;
+        let head = format!("HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {}", body.len());
+        stream.write_all(format!("{head}\r\nConnection: close\r\n\r\n{body}").as_bytes()).unwrap();
+    });
+    Registry::Remote(SrSettings::new(url))
+}
+
+#[test]
+fn only_a_registry_that_says_that_it_has_no_such_schema_is_believed() {
+    for (status, transient) in [
+        ("404 Not Found", false),
+        ("401 Unauthorized", true),
+        ("429 Too Many Requests", true),
+        ("500 Internal Server Error", true),
+        ("503 Service Unavailable", true),
+    ] {
+        let error = registry_answering(status).schema(7).unwrap_err();
+        assert_eq!(error.is_transient(), transient, "{status}: {error:?}");
+    }
 }
