@@ -23,7 +23,7 @@ use uuid::Uuid;
 use self::look::Look;
 pub(crate) use self::shared::{Keeper, Shared};
 use crate::metrics::{STEP_DOWNS, TERMS_STARTED};
-use crate::owner::{Context, FOLD_AFTER, Failure, Owner, Reply, SteppedDown, answer};
+use crate::owner::{Context, Failure, Owner, Reply, SteppedDown, answer};
 use crate::restore::{ClaimSender, Claimed, Job, Progress, Restore};
 use crate::states::{Outcome, Store};
 use crate::{Aggregate, CommandRequest};
@@ -115,7 +115,6 @@ pub(crate) struct Lane<A: Aggregate> {
     failures: HashMap<Partition, u32>,
     terms_begun: u64,
     restores_begun: u64,
-    folded_at: Instant,
     /// When it was last looked whether the log has what was confirmed; `None` while the answer is awaited.
     looked_at: Option<Instant>,
     /// Partitions that did not have it then.
@@ -160,7 +159,6 @@ impl<A: Aggregate> Lane<A> {
             failures: HashMap::new(),
             terms_begun: 0,
             restores_begun: 0,
-            folded_at: Instant::now(),
             looked_at: Some(Instant::now()),
             missing: HashSet::new(),
             stopping: None,
@@ -371,12 +369,9 @@ impl<A: Aggregate> Lane<A> {
         }
     }
 
-    /// Whether it has ended.
+    /// Says whether it has ended.
     fn keep(&mut self) -> bool {
-        if self.folded_at.elapsed() >= FOLD_AFTER / 2 {
-            self.tick();
-            self.look();
-        }
+        self.look();
         let ended = self.stopping.is_some_and(|since| self.is_drained() || since.elapsed() > DRAIN_MAX);
         if ended {
             self.leave();
@@ -384,19 +379,18 @@ impl<A: Aggregate> Lane<A> {
         ended
     }
 
-    fn tick(&mut self) {
-        self.folded_at = Instant::now();
-        let mut ended = Vec::new();
-        for (partition, place) in &mut self.places {
-            if let Place::Running { owner, .. } = place
-                && let Err(reason) = owner.tick(&self.context)
-            {
-                ended.push((*partition, reason));
-            }
-        }
-        for (partition, reason) in ended {
+    /// Folds the partition into the store whose records have waited longest, if it is time: all at once would keep everybody
+    /// waiting for milliseconds. Says whether there may be another one.
+    fn fold_one(&mut self) -> bool {
+        let due = self.places.iter_mut().filter_map(|(partition, place)| match place {
+            Place::Running { owner, .. } => Some((owner.wants_fold()?, *partition, owner)),
+            Place::Restoring { .. } => None,
+        });
+        let Some((_, partition, owner)) = due.min_by_key(|(since, ..)| *since) else { return false };
+        if let Err(reason) = owner.fold(&self.context) {
             self.step_down(partition, &reason);
         }
+        true
     }
 
     /// Looks, beside everything else, whether the log still has each owner's claim and last confirmed record. An owner that

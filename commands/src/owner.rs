@@ -301,9 +301,6 @@ impl<A: Aggregate> Owner<A> {
             }
             offset => return Err(SteppedDown::Offset { offset, expected: self.confirmed.next }),
         }
-        if self.memory.unfolded() >= UNFOLDED_MAX {
-            self.fold(context)?;
-        }
         Ok(())
     }
 
@@ -364,12 +361,10 @@ impl<A: Aggregate> Owner<A> {
         self.memory.confirm(Admitted { partition, offset, timestamp, envelope, record, event: None });
     }
 
-    /// Folds into the store what has waited long enough.
-    pub fn tick(&mut self, context: &Context) -> Result<(), SteppedDown> {
-        if self.memory.oldest_unfolded().is_some_and(|oldest| oldest.elapsed() >= FOLD_AFTER) {
-            self.fold(context)?;
-        }
-        Ok(())
+    /// Since when confirmed records wait for the store, if it is time to fold them.
+    pub fn wants_fold(&self) -> Option<Instant> {
+        let enough = self.memory.unfolded() >= UNFOLDED_MAX;
+        self.memory.oldest_unfolded().filter(|oldest| enough || oldest.elapsed() >= FOLD_AFTER)
     }
 
     /// Folds everything confirmed into the store.

@@ -65,6 +65,8 @@ impl<A: Aggregate> Shared<A> {
 pub(crate) struct Keeper<A: Aggregate> {
     pub shared: Arc<Shared<A>>,
     pub events: Receiver<Event<A>>,
+    /// There may be something to fold, whatever comes in.
+    pub folding: bool,
 }
 
 /// The lane ends with it, whoever else could still go on with it.
@@ -78,24 +80,23 @@ impl<A: Aggregate> Drop for Keeper<A> {
 /// Serves until stopped and drained.
 impl<A: Aggregate> Work for Keeper<A> {
     fn step(&mut self, patience: Duration) -> Next {
-        let patience = patience.min(FOLD_AFTER / 2);
+        let patience = if self.folding { Duration::ZERO } else { patience.min(FOLD_AFTER / 2) };
         let event = match self.events.try_recv() {
             Err(TryRecvError::Empty) if !patience.is_zero() => self.events.recv_timeout(patience).ok(),
             event => event.ok(),
         };
         // Nobody can send anything any more.
         let deserted = Arc::strong_count(&self.shared) == 1;
-        let ended = Shared::go_on(self.shared.lane.lock(), |lane| {
+        let went_on = Shared::go_on(self.shared.lane.lock(), |lane| {
             if deserted {
                 lane.stopping.get_or_insert_with(Instant::now);
             }
             event.into_iter().chain(self.events.try_iter().take(AT_ONCE)).for_each(|event| lane.react(event));
             lane.take_commands();
-            lane.keep()
+            (lane.keep(), lane.fold_one())
         });
-        if ended != Some(false) {
-            return Next::Done;
-        }
+        let Some((false, folding)) = went_on else { return Next::Done };
+        self.folding = folding;
         self.shared.help();
         Next::Now
     }
