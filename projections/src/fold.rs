@@ -1,47 +1,70 @@
 //! Folding a batch: which rows it needs, and what becomes of them.
 
-use foldhash::{HashMap, HashMapExt, HashSet, HashSetExt};
+use foldhash::{HashMap, HashMapExt};
 
 use crate::view::View;
 
-/// The keys whose rows the fold of `events` depends on.
-pub(crate) fn wanted<V: View>(events: &[V::Event]) -> Vec<V::Key> {
-    let mut seen = HashSet::new();
-    let mut wanted = Vec::new();
-    for event in events {
-        let key = V::key_of(event);
-        if seen.insert(key.clone()) && V::needs_row(event) {
-            wanted.push(key);
-        }
-    }
-    wanted
+/// A batch of events on its way into the rows that it changes.
+pub(crate) struct Folding<'e, V: View> {
+    events: &'e [V::Event],
+    /// Which of `rows` each event changes.
+    of: Vec<usize>,
+    /// In the order of their first events.
+    rows: Vec<Row<V>>,
+    /// Where a row stands in `rows`.
+    at: HashMap<V::Key, usize>,
 }
 
-/// Rows to write and keys to delete: each key that changed once. `rows` are those of [`wanted`] that exist.
-pub(crate) fn changes<V: View>(events: &[V::Event], rows: Vec<V>) -> (Vec<V>, Vec<V::Key>) {
-    let before: HashMap<V::Key, V> = rows.into_iter().map(|row| (row.key(), row)).collect();
-    let mut order = Vec::new();
-    let mut after: HashMap<V::Key, (bool, Option<V>)> = HashMap::new();
-    for event in events {
-        let key = V::key_of(event);
-        let (_, row) = after.entry(key).or_insert_with_key(|key| {
-            order.push(key.clone());
-            let loaded = V::needs_row(event);
-            (loaded, if loaded { before.get(key).cloned() } else { None })
-        });
-        *row = V::fold(row.take(), event);
+struct Row<V: View> {
+    key: V::Key,
+    /// Its first event depends on what was there before.
+    wanted: bool,
+    before: Option<V>,
+    after: Option<V>,
+}
+
+impl<'e, V: View> Folding<'e, V> {
+    pub fn of(events: &'e [V::Event]) -> Self {
+        let (mut rows, mut at) = (Vec::with_capacity(events.len()), HashMap::with_capacity(events.len()));
+        let mut place = |event| {
+            let key = V::key_of(event);
+            *at.entry(key.clone()).or_insert_with(|| {
+                rows.push(Row { key, wanted: V::needs_row(event), before: None, after: None });
+                rows.len() - 1
+            })
+        };
+        let of = events.iter().map(&mut place).collect();
+        Self { events, of, rows, at }
     }
-    let mut upserts = Vec::new();
-    let mut deletes = Vec::new();
-    for key in order {
-        match after.remove(&key) {
-            Some((true, row)) if row.as_ref() == before.get(&key) => {}
-            Some((_, Some(row))) => upserts.push(row),
-            Some((_, None)) => deletes.push(key),
-            None => {}
+
+    /// The keys whose rows the fold depends on.
+    pub fn wanted(&self) -> Vec<V::Key> {
+        self.rows.iter().filter(|row| row.wanted).map(|row| row.key.clone()).collect()
+    }
+
+    /// Rows to write and keys to delete: each key that changed once. `found` are those of [`Self::wanted`] that exist.
+    pub fn changes(mut self, found: Vec<V>) -> (Vec<V>, Vec<V::Key>) {
+        for row in found {
+            if let Some(at) = self.at.get(&row.key()) {
+                let own = &mut self.rows[*at];
+                own.after = Some(row.clone());
+                own.before = Some(row);
+            }
         }
+        for (event, at) in self.events.iter().zip(&self.of) {
+            let row = &mut self.rows[*at];
+            row.after = V::fold(row.after.take(), event);
+        }
+        let (mut upserts, mut deletes) = (Vec::with_capacity(self.rows.len()), Vec::new());
+        for row in self.rows {
+            match row {
+                Row { wanted: true, before, after, .. } if before == after => {}
+                Row { after: Some(row), .. } => upserts.push(row),
+                Row { after: None, key, .. } => deletes.push(key),
+            }
+        }
+        (upserts, deletes)
     }
-    (upserts, deletes)
 }
 
 #[cfg(test)]
@@ -108,10 +131,14 @@ mod tests {
         Count { name, count }
     }
 
+    fn changes(events: &[Step], found: Vec<Count>) -> (Vec<Count>, Vec<&'static str>) {
+        Folding::of(events).changes(found)
+    }
+
     #[test]
     fn only_rows_that_the_fold_depends_on_are_wanted() {
         let events = [Set("a", 1), Add("a", 1), Add("b", 1), Set("b", 2), Add("b", 1), Remove("c")];
-        assert_eq!(wanted::<Count>(&events), ["b"]);
+        assert_eq!(Folding::<Count>::of(&events).wanted(), ["b"]);
     }
 
     #[test]
@@ -124,13 +151,13 @@ mod tests {
     #[test]
     fn a_row_that_came_out_as_it_was_is_not_written() {
         assert_eq!(changes(&[Add("b", 0)], vec![count("b", 10)]), (vec![], vec![]));
-        assert_eq!(changes(&[Add("b", 1), Remove("b")], Vec::<Count>::new()), (vec![], vec![]));
+        assert_eq!(changes(&[Add("b", 1), Remove("b")], vec![]), (vec![], vec![]));
     }
 
     #[test]
     fn a_row_that_ended_is_deleted() {
         assert_eq!(changes(&[Add("b", 1), Remove("b")], vec![count("b", 10)]), (vec![], vec!["b"]));
-        assert_eq!(changes::<Count>(&[Remove("c")], vec![]), (vec![], vec!["c"]));
-        assert_eq!(changes::<Count>(&[Remove("c"), Add("c", 1)], vec![]), (vec![count("c", 1)], vec![]));
+        assert_eq!(changes(&[Remove("c")], vec![]), (vec![], vec!["c"]));
+        assert_eq!(changes(&[Remove("c"), Add("c", 1)], vec![]), (vec![count("c", 1)], vec![]));
     }
 }

@@ -36,7 +36,7 @@ pub use self::backoff::Chance;
 use self::care::{Advice, Care};
 use self::reader::{Batch, Deliveries, Delivery, Reader};
 use self::sorting::{Sorting, caught};
-use crate::fold;
+use crate::fold::Folding;
 use crate::generations::Scope;
 use crate::metrics::{
     BATCH_SECONDS, EVENT_AGE_SECONDS, EVENTS, NEXT_OFFSET, PARKED_EVENTS, PARKED_KEYS, STOPPED, STORE_ERRORS,
@@ -304,9 +304,10 @@ impl<V: View, S: Store<V>> Projector<V, S> {
     async fn fold(&self, events: &[V::Event], moves: Vec<Move>, parking: Changes, behind: bool) -> Result<(), Failed> {
         let forgets = mutant("whole-fold") && self.store.generation() != V::GENERATION;
         let events = if forgets { &events[..events.len().saturating_sub(1)] } else { events };
-        let folded = caught(|| fold::wanted::<V>(events)).map_err(panicked)?;
-        let rows = if folded.is_empty() { Vec::new() } else { self.store.load(&folded).await? };
-        let (upserts, deletes) = caught(|| fold::changes(events, rows)).map_err(panicked)?;
+        let folding = caught(|| Folding::<V>::of(events)).map_err(panicked)?;
+        let wanted = folding.wanted();
+        let found = if wanted.is_empty() { Vec::new() } else { self.store.load(&wanted).await? };
+        let (upserts, deletes) = caught(|| folding.changes(found)).map_err(panicked)?;
         Ok(self.store.commit(Commit { upserts, deletes, moves, parking, behind }).await?)
     }
 
