@@ -94,14 +94,14 @@ pub fn now() -> Timestamp {
     Timestamp(i64::try_from(now.as_millis()).unwrap_or(i64::MAX))
 }
 
-/// Which part of the log the generation that `store` keeps is folded from.
+/// What is noted of the generation that `store` keeps.
 ///
 /// # Errors
 /// When the store cannot be read.
-pub(crate) async fn scope_of<V: View, S: Store<V>>(store: &S) -> Result<Scope, StoreError> {
+pub(crate) async fn notes_of<V: View, S: Store<V>>(store: &S) -> Result<Notes, StoreError> {
     let all = store.generations().list().await?;
     let own = all.into_iter().find(|generation| generation.number == store.generation());
-    Ok(own.map(|generation| generation.notes.scope).unwrap_or_default())
+    Ok(own.map(|generation| generation.notes).unwrap_or_default())
 }
 
 /// The generations of one view in its store.

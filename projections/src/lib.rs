@@ -14,6 +14,7 @@ pub mod metrics;
 pub mod parking;
 pub mod progress;
 pub mod projector;
+pub mod rest;
 pub mod store;
 pub mod stores;
 pub mod verify;

@@ -43,6 +43,7 @@ use crate::metrics::{
 };
 use crate::parking::{Cause, Changes, Parked};
 use crate::progress::{Course, Progress, ViewState};
+use crate::rest;
 use crate::store::{Checkpoints, Commit, Move, Store, StoreError};
 use crate::view::View;
 
@@ -51,10 +52,6 @@ pub const BATCH_EVENTS: usize = 2_000;
 
 /// Parts of a second into which a rate is divided.
 const MOMENTS: u64 = 50;
-/// What has a rate leaves its store to others for so many times as long as it has kept it busy, however slow the store is …
-const RESTS: u32 = 3;
-/// … but for no longer than this.
-const REST_MAX: Duration = Duration::from_secs(1);
 /// How long a store may take for one operation before it counts as not answering.
 const STORE_SECONDS: u64 = 30;
 /// How often it is looked whether the store still stands where it was left, and whether operators want parked events tried
@@ -292,8 +289,7 @@ impl<V: View, S: Store<V>> Projector<V, S> {
         let took = started.elapsed();
         measure(batch, took, &self.labels);
         if self.context.rate > 0 {
-            let rest = (took * RESTS).min(REST_MAX);
-            self.context.shutdown.run_until_cancelled(sleep(rest)).await;
+            self.context.shutdown.run_until_cancelled(sleep(rest::after(took))).await;
         }
         Ok(())
     }

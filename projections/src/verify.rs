@@ -9,8 +9,9 @@ use schemas::{Codec, CodecError};
 use serde::Serialize;
 
 use crate::digest::{self, Digests};
-use crate::generations::{Scope, scope_of};
+use crate::generations::{Notes, Scope, notes_of};
 use crate::parking::{Place, Resolution, Verdict};
+use crate::rest::Rests;
 use crate::store::{Checkpoints, Store, StoreError};
 use crate::view::View;
 use crate::views::{ToEach, Views};
@@ -103,7 +104,8 @@ pub async fn verify(views: &Views, log: Arc<dyn EventLog>, codec: Arc<Codec>) ->
     views.each(&Verify { log, codec }).await.into_iter().collect()
 }
 
-/// Compares one view's store with the fold of `log` up to the store's own checkpoints.
+/// Compares one view's store with the fold of `log` up to the store's own checkpoints. The log of a generation with a rate is
+/// folded with rests, as it was for the store.
 ///
 /// # Errors
 /// When store or log cannot be read.
@@ -113,7 +115,7 @@ pub async fn verify_one<V: View, S: Store<V>>(
     codec: Arc<Codec>,
 ) -> Result<Report, VerifyError> {
     let failed = |source| VerifyError::Store { view: V::NAME, source };
-    let scope = scope_of(store).await.map_err(failed)?;
+    let Notes { scope, rate, .. } = notes_of(store).await.map_err(failed)?;
     let scanned = store.clone();
     let scan = async move { digest::of_store(&scanned, |_| true).await };
     let (stored, reflects) = digest::apart(scan).await.map_err(failed)?;
@@ -122,7 +124,9 @@ pub async fn verify_one<V: View, S: Store<V>>(
     let records = reflects.checkpoints.values().map(|checkpoint| checkpoint.next).sum();
     let exceptions = Exceptions { parked: reflects.parked, resolutions, scope };
     let checkpoints = reflects.checkpoints;
-    let folding = tokio::task::spawn_blocking(move || against_log(stored, &*log, &codec, &checkpoints, &exceptions));
+    let rests = Rests::at_rate(rate);
+    let fold = move || against_log(stored, &*log, &codec, &checkpoints, &exceptions, rests);
+    let folding = tokio::task::spawn_blocking(fold);
     let found = folding.await.map_err(|source| VerifyError::Fold { view: V::NAME, source })??;
     let keys: Vec<V::Key> = found.shown.keys().cloned().collect();
     let loaded = store.load(&keys).await.map_err(failed)?;
@@ -151,6 +155,7 @@ fn against_log<V: View>(
     codec: &Codec,
     checkpoints: &Checkpoints,
     exceptions: &Exceptions,
+    mut rests: Rests,
 ) -> Result<Found<V>, VerifyError> {
     let mut found = Found { count: 0, shown: BTreeMap::new() };
     let mut differs = |key: V::Key, folded: Option<V>| {
@@ -162,7 +167,8 @@ fn against_log<V: View>(
     for (partition, checkpoint) in checkpoints {
         checkpoint.verify(log, *partition).map_err(|source| VerifyError::Log { view: V::NAME, source })?;
         let until = BTreeMap::from([(*partition, checkpoint.next)]);
-        for (key, row) in fold_all::<V>(log, codec, &until, exceptions)? {
+        for (key, row) in fold_all::<V>(log, codec, &until, exceptions, &mut rests)? {
+            rests.rest();
             if stored.remove(&key) != Some(digest::of(&row)) {
                 differs(key, Some(row));
             }
@@ -196,6 +202,7 @@ pub fn fold_all<V: View>(
     codec: &Codec,
     until: &BTreeMap<Partition, u64>,
     exceptions: &Exceptions,
+    rests: &mut Rests,
 ) -> Result<BTreeMap<V::Key, V>, VerifyError> {
     let failed = |source| VerifyError::Log { view: V::NAME, source };
     let partitions: Vec<_> = until.keys().map(|partition| (*partition, None)).collect();
@@ -205,6 +212,7 @@ pub fn fold_all<V: View>(
     while until.iter().any(|(partition, end)| tail.next(*partition) < *end) {
         let before = tail.checkpoints();
         for mut admitted in tail.poll(POLL_RECORDS, POLL).map_err(failed)? {
+            rests.rest();
             let (partition, offset) = (admitted.partition, admitted.offset);
             let left_out = exceptions.parked.contains(&(partition, offset)) || exceptions.scope.leaves_out(&admitted);
             if offset >= until[&partition] || left_out {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::time::sleep;
 
-use super::scope_of;
+use super::notes_of;
 use crate::digest;
 use crate::store::{Store, StoreError};
 use crate::view::View;
@@ -61,7 +61,7 @@ pub async fn compare<V: View, S: Store<V>>(from: &S, to: &S, samples: usize) -> 
 }
 
 async fn compare_here<V: View, S: Store<V>>(from: &S, to: &S, samples: usize) -> Result<Diff, StoreError> {
-    let scope = scope_of(to).await?;
+    let scope = notes_of(to).await?.scope;
     let (old, _) = digest::of_store(from, |key| scope.has::<V>(key)).await?;
     let (new, _) = digest::of_store(to, |_| true).await?;
     let total = old.len() + new.keys().filter(|key| !old.contains_key(*key)).count();
