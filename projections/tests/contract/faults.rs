@@ -211,7 +211,11 @@ impl ToEach for FailOver<'_> {
             expected: next(&lost.reflects.checkpoints, partition),
             to,
         });
-        let deletes = lost.rows.keys().filter(|key| !replica.rows.contains_key(*key)).cloned().collect();
+        // A commit cannot take a partition back to nothing: one that the replica had none of stays as it is.
+        let goes = |key: &&V::Key| {
+            !replica.rows.contains_key(*key) && replica.reflects.checkpoints.contains_key(&V::home(key))
+        };
+        let deletes = lost.rows.keys().filter(goes).cloned().collect();
         let upserts = replica.rows.into_values().collect();
         let back = Commit { behind: false, upserts, deletes, moves: moves.collect(), parking: Changes::default() };
         store.commit(back).await.unwrap();
