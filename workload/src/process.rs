@@ -1,8 +1,10 @@
 //! Servers that a tool starts for itself. They end with it, also when it panics; nothing else is ever signalled.
 
 use std::fs::{self, File};
+use std::hash::{BuildHasher, RandomState};
 use std::io::Read;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -16,6 +18,9 @@ use crate::http::{Answer, Connection};
 const READY_LIMIT: Duration = Duration::from_secs(60);
 const ASK_LIMIT: Duration = Duration::from_secs(5);
 const STOP_LIMIT: Duration = Duration::from_secs(30);
+/// Linux gives outgoing connections ports from 32768 on. A free one of those can be taken before the server listens there, even
+/// by whoever asks whether it is ready: a connection to the port that it was given itself is accepted by itself.
+const LISTENERS: Range<u16> = 23_000..32_768;
 /// Lines of a dead server's log that an error shows.
 const TAIL_LINES: usize = 30;
 
@@ -162,13 +167,15 @@ pub fn output(command: &mut Command) -> Result<String> {
     Ok(printed)
 }
 
-/// A port of 127.0.0.1 that nobody listens on now.
+/// A port of 127.0.0.1 that nobody listens on now, chosen at random.
 ///
 /// # Errors
 /// When none is left.
 pub fn free_address() -> Result<SocketAddr> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("looking for a free port")?;
-    listener.local_addr().context("asking for the port")
+    let start = u16::try_from(RandomState::new().hash_one(()) % u64::from(LISTENERS.end - LISTENERS.start))?;
+    let ports = (LISTENERS.start + start..LISTENERS.end).chain(LISTENERS);
+    let mut addresses = ports.map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+    addresses.find(|address| TcpListener::bind(address).is_ok()).context("no port is free")
 }
 
 /// A program that lies beside this one, as cargo builds them.

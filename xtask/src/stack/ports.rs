@@ -1,12 +1,17 @@
 //! Which port each server of an instance listens on.
 
 use std::collections::BTreeMap;
+use std::hash::{BuildHasher, RandomState};
 use std::net::{Ipv4Addr, TcpListener};
+use std::ops::Range;
 
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 
 const COMMITTED: &str = include_str!("../../stack.toml");
+
+/// Linux gives outgoing connections ports from 32768 on: a free one of those can be taken before a server listens there.
+const LISTENERS: Range<u16> = 23_000..32_768;
 
 /// How many ports an instance with three brokers takes from its base on.
 const SPAN: u16 = 10;
@@ -39,12 +44,13 @@ impl Ports {
         Self::from_list(&(base..base + SPAN).collect::<Vec<_>>(), brokers)
     }
 
-    /// Ports that nobody listens on now. They are not reserved: somebody else may take one before the server does, and then
-    /// the server's start says so.
+    /// Ports that nobody listens on now, chosen at random. They are not reserved: another server may take one before ours
+    /// does, and then our server's start says so.
     pub fn free(brokers: u16) -> Result<Self> {
-        let held: Vec<TcpListener> =
-            (0..SPAN).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).collect::<Result<_, _>>()?;
-        let ports = held.iter().map(|listener| Ok(listener.local_addr()?.port())).collect::<Result<Vec<_>>>()?;
+        let start = u16::try_from(RandomState::new().hash_one(()) % u64::from(LISTENERS.end - LISTENERS.start))?;
+        let ports = (LISTENERS.start + start..LISTENERS.end).chain(LISTENERS.start..LISTENERS.start + start);
+        let ports: Vec<u16> = ports.filter(|port| is_free(*port)).take(SPAN.into()).collect();
+        ensure!(ports.len() == usize::from(SPAN), "only {} ports are free in {LISTENERS:?}", ports.len());
         Self::from_list(&ports, brokers)
     }
 
