@@ -11,7 +11,7 @@ use runtime::config::{LogConfig, NodeConfig, TelemetryConfig};
 use serde_json::json;
 
 use crate::Failure;
-use crate::cli::Export;
+use crate::cli::records::Export;
 use crate::log::{self, Opened, blocking};
 
 /// How far it is, how fast, and when it will be done.

@@ -11,7 +11,7 @@ use schemas::registry::apply::{self as registry, SchemasError};
 use schemas::{Codec, topics};
 
 use crate::Failure;
-use crate::cli::{Cluster, Registry};
+use crate::cli::steps::{Cluster, Registry};
 
 /// A log that can be used, and what reads it.
 pub struct Opened {

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::Failure;
-use crate::cli::{Look, Records};
+use crate::cli::records::{Look, Records};
 use crate::operator::{Client, Refused, run as run_verb};
 
 /// Most records of one answer.

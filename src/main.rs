@@ -3,7 +3,8 @@
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches};
-use lonja::cli::{Check, Cli, Command, Step};
+use lonja::cli::steps::{Check, Step};
+use lonja::cli::{Cli, Command};
 use lonja::roles::Parts;
 use lonja::{audit, config_check, export, log_verbs, owners, parked, replay, serve, status, steps};
 

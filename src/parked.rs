@@ -8,7 +8,9 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::Failure;
-use crate::cli::{Parked, ParkedCorrect, ParkedDiscard, ParkedGroup, ParkedKey, ParkedList, ParkedRetry, ParkedShow};
+use crate::cli::parked::{
+    Parked, ParkedCorrect, ParkedDiscard, ParkedGroup, ParkedKey, ParkedList, ParkedRetry, ParkedShow,
+};
 use crate::operator::{Client, run as run_verb};
 
 /// How long a verb waits to say what came of it.

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use crate::Failure;
-use crate::cli::{Replay, ReplayBack, ReplayChange, ReplayDiff, ReplayStart, ReplayStatus};
+use crate::cli::replay::{Replay, ReplayBack, ReplayChange, ReplayDiff, ReplayStart, ReplayStatus};
 use crate::operator::{Client, run as run_verb};
 
 /// How often it is looked how something is coming on.

@@ -7,7 +7,7 @@ use projections::{Stores, layout};
 use runtime::config::StoresConfig;
 use schemas::registry::apply::{self as registry, SchemasReport};
 
-use crate::cli::{Cluster, Registry, TopicsApply};
+use crate::cli::steps::{Cluster, Registry, TopicsApply};
 use crate::{Failure, log, views};
 
 /// Makes the topics on the cluster.

@@ -22,14 +22,16 @@ use schemas::{Codec, CodecError};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::metrics::AGGREGATES_PARKED;
-use crate::peers::decision;
-use crate::{Aggregate, Decided, Position};
+use crate::Aggregate;
 
 mod budget;
+mod outcome;
+mod slot;
 mod tables;
 
 pub(crate) use budget::{Budget, Share};
+pub use outcome::Outcome;
+pub use slot::Slot;
 use tables::{Batch, Table, Tables};
 
 /// How long the outcome of a command is remembered, in log time: what clients are promised.
@@ -66,53 +68,6 @@ pub enum StoreError {
     Codec(#[from] CodecError),
 }
 
-/// What became of a command.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Outcome {
-    /// Topic of the record.
-    pub topic: Cow<'static, str>,
-    /// Its partition.
-    pub partition: u32,
-    /// Its offset.
-    pub offset: u64,
-    /// Log time.
-    pub timestamp: Timestamp,
-    /// The aggregate's version after the decision.
-    pub version: u64,
-    /// Digest of the request.
-    pub fingerprint: u128,
-    /// What was decided …
-    pub record_type: Cow<'static, str>,
-    /// … in full, so that the first answer can be given again.
-    pub payload: Vec<u8>,
-}
-
-impl Outcome {
-    pub(crate) fn of(record: &Admitted) -> Self {
-        Self {
-            topic: Cow::Borrowed(record.partition.topic.name),
-            partition: record.partition.number,
-            offset: record.offset,
-            timestamp: record.timestamp,
-            version: record.envelope.version,
-            fingerprint: record.envelope.fingerprint,
-            record_type: record.envelope.record_type.clone(),
-            payload: record.record.payload.to_vec(),
-        }
-    }
-
-    /// The answer that it stands for, marked as a repetition.
-    ///
-    /// # Errors
-    /// When the recorded decision cannot be decoded.
-    pub fn decided<A: Aggregate>(&self, codec: &Codec) -> Result<Decided<A::Event>, CodecError> {
-        let decision = decision::<A>(codec, &self.record_type, &self.payload)?;
-        let partition = Partition { topic: A::TOPIC, number: self.partition };
-        let position = Position { partition, offset: self.offset };
-        Ok(Decided { position, version: self.version, replayed: true, decision })
-    }
-}
-
 /// How far a partition is folded, and what that stands on.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct Folded {
@@ -138,47 +93,6 @@ impl Folded {
     pub fn base_stands(&self, log: &dyn EventLog, partition: Partition) -> Result<bool, LogError> {
         let same = self.base.next == self.checkpoint.next;
         Ok(same || mutant("checkpoint-base") || self.base.stands(log, partition)?)
-    }
-}
-
-/// The folded state of one aggregate.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub struct Slot<A> {
-    /// Version of the last event; 0 before the first.
-    pub version: u64,
-    /// The state.
-    pub state: A,
-    /// Why its history cannot be folded any further, if so.
-    pub parked: Option<String>,
-}
-
-impl<A: Aggregate> Slot<A> {
-    /// Folds the next event that counts. What cannot be applied parks the aggregate: others go on.
-    fn apply(&mut self, codec: &Codec, record: &Admitted) -> Result<(), CodecError> {
-        let version = record.envelope.version;
-        if self.parked.is_some() {
-            return Ok(());
-        }
-        if version != self.version + 1 {
-            self.park(record, &format!("version {version} follows {}", self.version));
-            return Ok(());
-        }
-        match A::decode(codec, &record.envelope.record_type, &record.record.payload) {
-            Ok(event) => {
-                self.state = std::mem::take(&mut self.state).evolve(&event);
-                self.version = version;
-            }
-            Err(error) if error.is_transient() => return Err(error),
-            Err(error) => self.park(record, &error.in_full()),
-        }
-        Ok(())
-    }
-
-    fn park(&mut self, record: &Admitted, why: &str) {
-        let Admitted { partition, offset, .. } = record;
-        tracing::error!(%partition, offset, subject = record.envelope.subject, why, "aggregate parked");
-        ::metrics::counter!(AGGREGATES_PARKED, "topic" => partition.topic.name).increment(1);
-        self.parked = Some(format!("{why} at {partition}@{offset}"));
     }
 }
 

@@ -1,6 +1,6 @@
 //! The real servers: topics, schemas and databases of a shop's own.
 
-use lonja::cli::{Cluster, Registry};
+use lonja::cli::steps::{Cluster, Registry};
 use lonja::{Failure, steps};
 use runtime::Config;
 
