@@ -88,7 +88,7 @@ impl Shop {
         let base = Base { log, codec, peers, tap: Tap::default() };
         let ends = ends_for_floor(&base, parts).await?;
         let projections = match &parts.views {
-            Some((stores, folds)) => Some(start_views(&base, stores, folds).await?),
+            Some((stores, folds)) => Some(start_views(&base, parts.node, stores, folds).await?),
             None => None,
         };
         let (commands, orders, stock) = start_commands(&base, parts).await?;
@@ -193,9 +193,15 @@ async fn join_cluster(
     Ok(Some(Arc::new(joined)))
 }
 
-async fn start_views(base: &Base, stores: &StoresConfig, folds: &Folds) -> Result<Projections, Failure> {
+async fn start_views(
+    base: &Base,
+    node: &NodeConfig,
+    stores: &StoresConfig,
+    folds: &Folds,
+) -> Result<Projections, Failure> {
     let (log, codec) = (Arc::clone(&base.log), Arc::clone(&base.codec));
-    let stores = views::config(stores);
+    let resolutions = Some(node.data.join("resolutions"));
+    let stores = projections::StoresConfig { resolutions, ..views::config(stores) };
     let tap = base.tap.clone();
     Ok(projections::start(&stores, log, codec, folds.clone(), tap, CancellationToken::new()).await?)
 }

@@ -24,6 +24,7 @@ pub fn config(stores: &StoresConfig) -> projections::StoresConfig {
         postgres: text(&stores.postgres),
         mysql: text(&stores.mysql),
         mongo: text(&stores.mongo),
+        resolutions: None,
     }
 }
 

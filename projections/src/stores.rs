@@ -5,6 +5,8 @@ pub mod mongo;
 pub mod mysql;
 pub mod postgres;
 
+use std::path::PathBuf;
+
 use eventlog::{Checkpoint, Partition};
 use mongodb::Database;
 use schemas::topics;
@@ -25,6 +27,9 @@ pub struct StoresConfig {
     pub mysql: Option<String>,
     /// `mongodb://…`, of a replica set; the path names the database (`lonja` without).
     pub mongo: Option<String>,
+    /// In which directory views in memory keep what operators decided of their parked events; without one, that lasts as long
+    /// as the process.
+    pub resolutions: Option<PathBuf>,
 }
 
 /// Connections to the stores that are configured. They are made when first used: a store that is down is no obstacle
@@ -37,6 +42,8 @@ pub struct Stores {
     pub mysql: Option<MySqlPool>,
     /// MongoDB.
     pub mongo: Option<Database>,
+    /// As configured.
+    pub resolutions: Option<PathBuf>,
 }
 
 impl Stores {
@@ -53,6 +60,7 @@ impl Stores {
             postgres: config.postgres.as_deref().map(postgres::connect).transpose()?,
             mysql: config.mysql.as_deref().map(mysql::connect).transpose()?,
             mongo,
+            resolutions: config.resolutions.clone(),
         })
     }
 }
@@ -76,7 +84,8 @@ impl<V: MemoryView, S: ServerStore<V>> Placed<V, S> {
     /// The home of `V` among `stores`.
     #[must_use]
     pub fn among(stores: &Stores) -> Self {
-        S::among(stores).map_or_else(|| Self::Memory(MemoryStore::default()), Self::Server)
+        let memory = || stores.resolutions.as_deref().map_or_else(MemoryStore::default, MemoryStore::kept_in);
+        S::among(stores).map_or_else(|| Self::Memory(memory()), Self::Server)
     }
 }
 

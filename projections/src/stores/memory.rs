@@ -4,9 +4,11 @@
 mod generations;
 mod parking;
 mod parts;
+mod resolutions;
 
 use std::collections::BTreeMap;
 use std::collections::hash_map::Entry;
+use std::path::Path;
 use std::sync::Arc;
 
 use eventlog::Partition;
@@ -15,6 +17,7 @@ use parking_lot::RwLock;
 
 use self::parking::MemoryParking;
 use self::parts::Parts;
+use self::resolutions::Resolutions;
 use crate::generations::{Generations, Notes};
 use crate::parking::Parking;
 use crate::store::{AsOf, Checkpoints, Commit, Kind, Reflects, Store, StoreError, Visit};
@@ -43,6 +46,7 @@ struct Shared<V: MemoryView> {
     contents: BTreeMap<u32, Arc<RwLock<Content<V>>>>,
     live: Option<u32>,
     noted: BTreeMap<u32, Notes>,
+    resolutions: Resolutions,
 }
 
 struct Content<V: MemoryView> {
@@ -69,10 +73,7 @@ impl<V: MemoryView> Default for Content<V> {
 
 impl<V: MemoryView> Default for MemoryStore<V> {
     fn default() -> Self {
-        let content = Arc::<RwLock<Content<V>>>::default();
-        let contents = BTreeMap::from([(V::GENERATION, Arc::clone(&content))]);
-        let shared = Shared { contents, live: None, noted: BTreeMap::new() };
-        Self { generation: V::GENERATION, content, shared: Arc::new(RwLock::new(shared)) }
+        Self::with(Resolutions::default())
     }
 }
 
@@ -84,6 +85,19 @@ impl<V: MemoryView> Clone for MemoryStore<V> {
 }
 
 impl<V: MemoryView> MemoryStore<V> {
+    /// Without rows; what operators decide is kept in a file of `directory`, and read from there.
+    #[must_use]
+    pub fn kept_in(directory: &Path) -> Self {
+        Self::with(Resolutions::kept_in(directory.join(V::NAME).with_extension("json")))
+    }
+
+    fn with(resolutions: Resolutions) -> Self {
+        let content = Arc::<RwLock<Content<V>>>::default();
+        let contents = BTreeMap::from([(V::GENERATION, Arc::clone(&content))]);
+        let shared = Shared { contents, live: None, noted: BTreeMap::new(), resolutions };
+        Self { generation: V::GENERATION, content, shared: Arc::new(RwLock::new(shared)) }
+    }
+
     /// The row called `key`.
     pub(crate) fn look_up(&self, key: &V::Key) -> AsOf<Option<V>> {
         let (content, home) = (self.content.read(), V::home(key));

@@ -28,7 +28,8 @@ pub struct Scene {
 /// Runs `test` in `home`, with its tables made.
 pub async fn on(home: Home, test: impl AsyncFnOnce(&Scene)) {
     let database = format!("lonja_test_{}", Uuid::new_v4().simple());
-    let config = home.make(&database).await;
+    let resolutions = tempfile::tempdir().unwrap();
+    let config = StoresConfig { resolutions: Some(resolutions.path().to_owned()), ..home.make(&database).await };
     let outcome = AssertUnwindSafe(async {
         let stores = Stores::new(&config).await.unwrap();
         layout::apply(&stores).await.unwrap();

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use domain::Timestamp;
 use eventlog::Partition;
+use lonja_projections::Views;
 use lonja_projections::parking::{Cause, Changes, ParkedEvent, ParkedKey, Queue, Resolution, Verdict, Wishes};
 use lonja_projections::store::{Commit, Store};
 use lonja_projections::view::View;
@@ -145,12 +146,28 @@ pub async fn poison_parks_its_key_alone_and_order_is_kept(scene: &Scene) {
     assert_eq!((level.on_hand, level.available, level.version), (9, 5, 3));
     assert!(running.progress.parked("activity_feed").is_empty());
     running.stop().await;
-    // What operators decided holds for a view that is built anew.
+    // What operators decided holds for another generation, and for a view that is built anew, also by another process.
+    scene.views.each(&Another { resolved: 2 }).await;
     forget_rows(scene).await;
-    let running = Running::start(&scene.views, &history, 50).await;
+    let views = Views::among(&scene.stores);
+    let running = Running::start(&views, &history, 50).await;
     running.reach_end(&history).await;
     running.stop().await;
-    assert_right(&scene.views, &history).await;
+    assert_right(&views, &history).await;
+}
+
+/// Another generation knows so many resolutions.
+struct Another {
+    resolved: usize,
+}
+
+impl ToEach for Another {
+    type Outcome = ();
+
+    async fn to<V: View, S: Store<V>>(&self, store: &S) {
+        let parked = store.numbered(V::GENERATION + 1).parking().parked().await.unwrap();
+        assert_eq!(parked.resolutions.len(), self.resolved, "{}", V::NAME);
+    }
 }
 
 async fn forget_rows(scene: &Scene) {

@@ -6,7 +6,7 @@ use super::{ConfigError, SecretUrl};
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Node")]
 pub struct NodeConfig {
-    /// Where this process keeps its files: the embedded log, and caches that can be deleted.
+    /// Where this process keeps its files: the embedded log, what was decided of parked events of views in memory, and caches.
     #[arg(long, env = "LONJA_DATA", value_name = "DIRECTORY", default_value = ".lonja/")]
     pub data: PathBuf,
     /// Name of this process among the owners of the log: stable over restarts, different on each node.

@@ -1,10 +1,11 @@
-//! What is parked, in memory. What operators decide lasts as long as the rows do.
+//! What is parked, in memory.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures::FutureExt;
 use futures::future::{BoxFuture, ready};
 
+use super::resolutions::FileError;
 use super::{MemoryStore, MemoryView};
 use crate::parking::{Changes, Parked, ParkedEvent, ParkedKey, Parking, Place, Queue, Resolution, Wishes};
 use crate::store::StoreError;
@@ -13,7 +14,6 @@ use crate::store::StoreError;
 pub(super) struct MemoryParking {
     events: BTreeMap<Place, ParkedEvent>,
     wanted: BTreeSet<ParkedKey>,
-    resolutions: BTreeMap<Place, Resolution>,
 }
 
 impl MemoryParking {
@@ -35,8 +35,8 @@ impl MemoryParking {
         self.events.keys().copied().collect()
     }
 
-    fn parked(&self) -> Parked {
-        let mut parked = Parked { keys: BTreeMap::new(), resolutions: self.resolutions.clone() };
+    fn parked(&self, resolutions: BTreeMap<Place, Resolution>) -> Parked {
+        let mut parked = Parked { keys: BTreeMap::new(), resolutions };
         for event in self.events.values() {
             let key = event.parked_key();
             let wanted = self.wanted.contains(&key);
@@ -48,7 +48,8 @@ impl MemoryParking {
 
 impl<V: MemoryView> Parking for MemoryStore<V> {
     fn parked(&self) -> BoxFuture<'_, Result<Parked, StoreError>> {
-        ready(Ok(self.content.read().parking.parked())).boxed()
+        let resolutions = self.shared.write().resolutions.all().cloned().map_err(failed::<V>);
+        ready(resolutions.map(|resolutions| self.content.read().parking.parked(resolutions))).boxed()
     }
 
     fn events<'s>(
@@ -67,10 +68,16 @@ impl<V: MemoryView> Parking for MemoryStore<V> {
     }
 
     fn wish(&self, wishes: Wishes) -> BoxFuture<'_, Result<(), StoreError>> {
+        if let Err(error) = self.shared.write().resolutions.add(wishes.resolve) {
+            return ready(Err(failed::<V>(error))).boxed();
+        }
         let parking = &mut self.content.write().parking;
-        parking.resolutions.extend(wishes.resolve.into_iter().map(|resolution| (resolution.place, resolution)));
         let parked: BTreeSet<ParkedKey> = parking.events.values().map(ParkedEvent::parked_key).collect();
         parking.wanted.extend(wishes.retry.into_iter().filter(|key| parked.contains(key)));
         ready(Ok(())).boxed()
     }
+}
+
+fn failed<V: MemoryView>(error: FileError) -> StoreError {
+    StoreError::Parking { view: V::NAME, source: error.into() }
 }

@@ -58,7 +58,8 @@ pub fn run(args: &OneArgs) -> Result<()> {
 }
 
 async fn measure(args: &OneArgs) -> Result<Told> {
-    let config = StoresConfig { postgres: args.postgres.clone(), mysql: args.mysql.clone(), mongo: args.mongo.clone() };
+    let (postgres, mysql, mongo) = (args.postgres.clone(), args.mysql.clone(), args.mongo.clone());
+    let config = StoresConfig { postgres, mysql, mongo, ..StoresConfig::default() };
     let stores = Stores::new(&config).await?;
     layout::apply(&stores).await.context("making tables")?;
     let postgres = || PostgresStore::<OrderDetail>::among(&stores).context("--postgres is needed");
