@@ -11,7 +11,7 @@ use parking_lot::RwLock;
 use tokio::time::{Instant, sleep};
 
 use crate::metrics::{LAG_EVENTS, LAG_SECONDS};
-use crate::progress::Progress;
+use crate::progress::{Progress, ViewState};
 
 /// How often the log is asked for its ends.
 const EVERY: Duration = Duration::from_secs(5);
@@ -85,7 +85,9 @@ type Standing = (Which, Vec<(Partition, u64)>);
 /// Measures until it is dropped.
 pub(crate) async fn measure(log: Arc<dyn EventLog>, progress: Progress, lags: Lags) {
     loop {
-        let generations = progress.generations().into_iter().map(|(view, number, _)| (view, number));
+        // Of one that has not been at its store it is not known yet where it stands.
+        let generations = progress.generations().into_iter().filter(|(.., state)| *state != ViewState::Starting);
+        let generations = generations.map(|(view, number, _)| (view, number));
         let standing: Vec<Standing> =
             generations.map(|which| (which, progress.generation_reflects(which.0, which.1))).collect();
         lags.0.write().retain(|which, _| standing.iter().any(|(other, _)| other == which));

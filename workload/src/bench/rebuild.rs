@@ -1,8 +1,9 @@
 //! `workload bench rebuild`: views built anew, one of each store, beside live traffic: how fast, whether the forecast was
 //! right, what customers felt of it, and whether the result is what the log says.
 //!
-//! One `lonja serve` on Kafka and the three stores, a history of real baskets, commands at a fixed rate. First the traffic
-//! alone, as the control; then, for each view, a replay with its verification and promotion while the traffic goes on.
+//! One `lonja serve` on Kafka and the three stores, a history of real baskets, commands at a fixed rate. Each view's replay
+//! first goes on and pauses in turn, so that the traffic's latency beside it has a control of the same minutes; then it runs to
+//! its end, is compared with the log and promoted, and the former generation is retired.
 
 mod history;
 mod live;
@@ -10,14 +11,13 @@ mod watch;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, ensure};
 use serde::Serialize;
 
-use self::live::{Live, Plan};
-use self::watch::{Operators, Replay};
+use self::live::{Beside, Felt, Live, Plan, Stage, Took};
+use self::watch::{Operators, Replay, Rounds};
 use super::report::write_json;
 use crate::baskets::Place;
 use crate::lonja::Lonja;
@@ -53,9 +53,8 @@ pub struct Args {
     /// Most events per second of a replay [default: Lonja's own]
     #[arg(long)]
     rate: Option<u64>,
-    /// Seconds of traffic alone
-    #[arg(long, default_value_t = 30.0)]
-    control_seconds: f64,
+    #[command(flatten)]
+    rounds: Rounds,
     /// Seconds without traffic after the first fold, in which databases write what they owe
     #[arg(long, default_value_t = 20.0)]
     settle_seconds: f64,
@@ -74,10 +73,6 @@ pub struct Report {
     pub events: u64,
     /// Seconds until the shop had folded them all for the first time, in every store at once.
     pub first_fold_seconds: f64,
-    /// The traffic alone, before the replays …
-    pub control: Live,
-    /// … and after them.
-    pub control_after: Live,
     /// Each replay, and the traffic beside it.
     pub replays: Vec<(Replay, Live)>,
     /// Most memory of the process: before the replays, and after them.
@@ -99,13 +94,9 @@ pub fn run(args: &Args) -> Result<Report> {
     cleaned?;
     print(&report);
     args.json.as_deref().map_or(Ok(()), |file| write_json(file, std::slice::from_ref(&report)))?;
-    let lives =
-        || [&report.control, &report.control_after].into_iter().chain(report.replays.iter().map(|(_, live)| live));
-    ensure!(
-        lives().all(|live| live.wrong == 0),
-        "answers were wrong: {:?}",
-        lives().map(|live| &live.shown).collect::<Vec<_>>()
-    );
+    let wrong = |(_, live): &(Replay, Live)| (live.wrong > 0).then(|| live.shown.clone());
+    let wrong: Vec<_> = report.replays.iter().filter_map(wrong).collect();
+    ensure!(wrong.is_empty(), "answers were wrong: {wrong:?}");
     ensure!(report.replays.iter().all(|(replay, _)| replay.differences == 0), "rows are not what the log says");
     Ok(report)
 }
@@ -126,28 +117,25 @@ fn measure(args: &Args, run: &str, directory: &Path) -> Result<Report> {
     println!("folded for the first time in {first_fold_seconds:.0} s");
     std::thread::sleep(Duration::from_secs_f64(args.settle_seconds));
     let operators = Operators::new(operating);
-    let alone = Duration::from_secs_f64(args.control_seconds);
-    let control = beside(args, &server, || Ok(std::thread::sleep(alone)))?.1;
     let before = peak_memory_mib(server.pid());
     let mut replays = Vec::new();
     for view in VIEWS {
-        replays.push(beside(args, &server, || operators.replay(view, args.rate))?);
+        replays.push(beside(args, &server, |stage| operators.replay(view, args.rate, args.rounds, stage))?);
     }
-    let control_after = beside(args, &server, || Ok(std::thread::sleep(alone)))?.1;
     let peak_memory_mib = (before, peak_memory_mib(server.pid()));
     server.stop()?;
-    Ok(Report { events: args.events, first_fold_seconds, control, control_after, replays, peak_memory_mib })
+    Ok(Report { events: args.events, first_fold_seconds, replays, peak_memory_mib })
 }
 
-/// Does something while live traffic runs.
-fn beside<T>(args: &Args, server: &Server, deed: impl FnOnce() -> Result<T>) -> Result<(T, Live)> {
+/// Does something while live traffic runs, which is told what goes on.
+fn beside<T>(args: &Args, server: &Server, deed: impl FnOnce(&Stage) -> Result<T>) -> Result<(T, Live)> {
     let address: SocketAddr = server.address;
     let plan = Plan { address, rate: args.live_rate, key_prefix: uuid::Uuid::new_v4().simple().to_string() };
-    let over = AtomicBool::new(false);
+    let stage = Stage::new(Beside::Change);
     std::thread::scope(|scope| {
-        let traffic = scope.spawn(|| live::run(&plan, || over.load(Ordering::Relaxed)));
-        let done = deed();
-        over.store(true, Ordering::Relaxed);
+        let traffic = scope.spawn(|| live::run(&plan, &stage));
+        let done = deed(&stage);
+        stage.set(Beside::End);
         let live = traffic.join().map_err(|_| anyhow!("the traffic panicked"))?;
         Ok((done?, live?))
     })
@@ -155,31 +143,22 @@ fn beside<T>(args: &Args, server: &Server, deed: impl FnOnce() -> Result<T>) -> 
 
 fn print(report: &Report) {
     println!(
-        "\nlive traffic             commands/s answered   p50 ms   p99 ms   until a page shows it: p50 / p99 ms by store"
+        "\nlive traffic beside              commands   p50 ms   p99 ms   until a page shows it: p50 / p99 ms by store"
     );
-    let line = |name: &str, live: &Live| {
-        let visible: Vec<_> = live
-            .visible
-            .iter()
-            .map(|(store, took)| format!("{store} {:.1} / {:.1}", took.p50_ms, took.p99_ms))
-            .collect();
-        let live::Took { count, p50_ms, p99_ms } = live.commands;
-        println!("{name:<24} {count:>19} {p50_ms:>8.2} {p99_ms:>8.2}   {}", visible.join(", "));
-    };
-    line("alone, before", &report.control);
     for (replay, live) in &report.replays {
-        line(&format!("beside {}", replay.view), live);
+        felt(&format!("{}: paused", replay.view), &live.beside(Beside::Nothing));
+        felt("  its replay", &live.beside(Beside::Replay));
+        felt("  its comparison", &live.beside(Beside::Comparison));
     }
-    line("alone, after", &report.control_after);
     println!(
-        "\nview            events      s  events/s   ETA error   verified in s (rows, differences)   switch ms   p99 / control's"
+        "\nview            events      s  events/s   ETA error   verified in s (rows, differences)   switch ms   p99 / while paused"
     );
-    let control = f64::midpoint(report.control.commands.p99_ms, report.control_after.commands.p99_ms);
     for (replay, live) in &report.replays {
         let Replay { view, records, seconds, eta_error, verify_seconds, rows, differences, promote_ms } = replay;
         #[allow(clippy::cast_precision_loss, reason = "a log has far fewer than 2^53 records")]
         let rate = *records as f64 / seconds;
-        let ratio = live.commands.p99_ms / control;
+        let p99_ms = |what| live.beside(what).commands.p99_ms;
+        let ratio = p99_ms(Beside::Replay) / p99_ms(Beside::Nothing);
         let verdict = |met: bool| if met { "met" } else { "NOT met" };
         println!(
             "{view:<14} {records:>8} {seconds:>6.0} {rate:>9.0}   {:>5.1} % ({})   {verify_seconds:>6.0} ({rows}, {differences})   {promote_ms:>6.0}   {ratio:.2} (bar <= {LATENCY_BAR}: {})",
@@ -190,4 +169,11 @@ fn print(report: &Report) {
     }
     let (before, after) = report.peak_memory_mib;
     println!("peak memory of the process: {before} MiB before the replays, {after} MiB after them");
+}
+
+fn felt(name: &str, felt: &Felt) {
+    let visible: Vec<_> =
+        felt.visible.iter().map(|(store, took)| format!("{store} {:.1} / {:.1}", took.p50_ms, took.p99_ms)).collect();
+    let Took { count, p50_ms, p99_ms } = felt.commands;
+    println!("{name:<30} {count:>10} {p50_ms:>8.2} {p99_ms:>8.2}   {}", visible.join(", "));
 }

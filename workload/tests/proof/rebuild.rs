@@ -22,8 +22,10 @@ fn views_are_rebuilt_beside_live_traffic() {
         &EVENTS.to_string(),
         "--live-rate",
         "100",
-        "--control-seconds",
-        "3",
+        "--rounds",
+        "2",
+        "--round-seconds",
+        "2",
         "--settle-seconds",
         "0",
         "--rate",
@@ -39,13 +41,17 @@ fn views_are_rebuilt_beside_live_traffic() {
     let replays = report[0]["replays"].as_array().unwrap();
     let folded: Vec<_> =
         replays.iter().map(|pair| (pair[0]["view"].as_str().unwrap(), pair[0]["records"].as_u64().unwrap())).collect();
-    for (view, at_least) in [("order_detail", EVENTS / 2), ("stock_level", EVENTS / 2), ("activity_feed", EVENTS)] {
+    for view in ["order_detail", "stock_level", "activity_feed"] {
         let (_, records) = folded.iter().find(|(name, _)| *name == view).unwrap();
-        assert!(*records > at_least, "{view}: {report:#}");
+        assert!(*records > 0, "{view}: {report:#}");
     }
     for (replay, live) in replays.iter().map(|pair| (&pair[0], &pair[1])) {
         assert!(replay["differences"] == 0 && replay["rows"].as_u64() > Some(0), "{report:#}");
-        assert!(live["wrong"] == 0 && live["commands"]["count"].as_u64() > Some(0), "{report:#}");
-        assert_eq!(live["visible"].as_object().unwrap().len(), 4, "{report:#}");
+        assert_eq!(live["wrong"], 0, "{report:#}");
+        for beside in ["nothing", "replay", "comparison"] {
+            let felt = &live["felt"][beside];
+            assert!(felt["commands"]["count"].as_u64() > Some(0), "{beside}: {report:#}");
+            assert_eq!(felt["visible"].as_object().unwrap().len(), 4, "{beside}: {report:#}");
+        }
     }
 }

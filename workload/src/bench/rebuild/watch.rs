@@ -11,10 +11,13 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::live::{Beside, Stage};
 use crate::http::Connection;
 
 /// How often it is looked how a replay is coming on.
 const LOOK: Duration = Duration::from_millis(250);
+/// How long a change takes to be felt: what is wished of a generation is carried out within a quarter of a second.
+const CHANGE: Duration = Duration::from_secs(1);
 /// Longest wait for one answer: a comparison reads everything.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 /// Longest wait until a generation has caught up, or was compared.
@@ -26,7 +29,7 @@ const OPERATOR: HeaderName = HeaderName::from_static("lonja-operator");
 pub struct Replay {
     /// Of which view.
     pub view: &'static str,
-    /// Records that it had folded when it had caught up.
+    /// Records that it folded after the last round, until it had caught up.
     pub records: u64,
     /// How long that took.
     pub seconds: f64,
@@ -42,6 +45,18 @@ pub struct Replay {
     pub promote_ms: f64,
 }
 
+/// How often the replay goes on and pauses in turn, so that the traffic is measured with it and without it in the same
+/// minutes.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub struct Rounds {
+    /// Rounds, each with the replay going on, and paused
+    #[arg(long, default_value_t = 6)]
+    pub rounds: u32,
+    /// Seconds of each half of a round
+    #[arg(long, default_value_t = 10.0)]
+    pub round_seconds: f64,
+}
+
 /// The operators' API of one process.
 pub struct Operators(SocketAddr);
 
@@ -50,13 +65,31 @@ impl Operators {
         Self(address)
     }
 
-    /// Builds a view anew, compares it with the log, and makes it live.
-    pub fn replay(&self, view: &'static str, rate: Option<u64>) -> Result<Replay> {
-        let begun = Instant::now();
+    /// Builds a view anew, compares it with the log, makes it live, and retires the former generation.
+    pub fn replay(&self, view: &'static str, rate: Option<u64>, rounds: Rounds, stage: &Stage) -> Result<Replay> {
+        let rows = self.list(view)?;
+        let former = rows.iter().find(|row| row["state"] == "live");
+        let former = former.map(|row| row["generation"].clone()).context("no generation is live")?;
         let generation = self.change("start", &json!({ "view": view, "rate": rate, "reason": "a bench" }))?;
         let generation = generation["generation"].as_u64().context("a generation without a number")?;
-        let (records, seconds, forecasts) = self.watch(view, generation, begun)?;
         let chosen = json!({ "view": view, "generation": generation, "reason": "a bench" });
+        let half = |beside| {
+            sleep(CHANGE);
+            stage.set(beside);
+            sleep(Duration::from_secs_f64(rounds.round_seconds));
+            stage.set(Beside::Change);
+        };
+        for _ in 0..rounds.rounds {
+            half(Beside::Replay);
+            let row = self.standing(view, generation)?;
+            ensure!(row["state"] == "building", "it is over before the rounds are: more events, or fewer rounds");
+            self.change("pause", &chosen)?;
+            half(Beside::Nothing);
+            self.change("resume", &chosen)?;
+        }
+        let (begun, first) = (Instant::now(), count(&self.standing(view, generation)?, "records"));
+        let (records, seconds, forecasts) = self.watch(view, generation, begun, first)?;
+        stage.set(Beside::Comparison);
         let verifying = Instant::now();
         self.change("verify", &chosen)?;
         let verified = loop {
@@ -71,22 +104,25 @@ impl Operators {
             sleep(LOOK);
         };
         let verify_seconds = verifying.elapsed().as_secs_f64();
+        stage.set(Beside::Change);
         let promoting = Instant::now();
         self.change("promote", &chosen)?;
+        let promote_ms = promoting.elapsed().as_secs_f64() * 1_000.0;
+        self.change("retire", &json!({ "view": view, "generation": former, "reason": "a bench" }))?;
         Ok(Replay {
             view,
             records,
             seconds,
             eta_error: error(&forecasts, seconds),
             verify_seconds,
-            rows: verified["rows"].as_u64().unwrap_or(0),
+            rows: count(&verified, "rows"),
             differences: verified["differences"].as_u64().context("a comparison without an outcome")?,
-            promote_ms: promoting.elapsed().as_secs_f64() * 1_000.0,
+            promote_ms,
         })
     }
 
-    /// Until it has caught up: how many records, how long, and at which second which end was forecast.
-    fn watch(&self, view: &str, generation: u64, begun: Instant) -> Result<(u64, f64, Vec<(f64, f64)>)> {
+    /// From record `first` until it has caught up: how many records, how long, and at which second which end was forecast.
+    fn watch(&self, view: &str, generation: u64, begun: Instant, first: u64) -> Result<(u64, f64, Vec<(f64, f64)>)> {
         let bar = ProgressBar::new(0);
         bar.set_style(
             ProgressStyle::with_template("{msg:<14} {bar:30} {pos}/{len} {per_sec}").context("progress bar")?,
@@ -96,14 +132,14 @@ impl Operators {
         loop {
             let row = self.standing(view, generation)?;
             let seconds = begun.elapsed().as_secs_f64();
-            let count = |name: &str| row[name].as_u64().unwrap_or(0);
-            bar.set_length(count("total"));
-            bar.set_position(count("records"));
+            let (total, folded) = (count(&row, "total"), count(&row, "records") - first);
+            bar.set_length(total);
+            bar.set_position(first + folded);
             if row["state"] != "building" {
                 bar.finish_and_clear();
-                return Ok((count("records"), seconds, forecasts));
+                return Ok((folded, seconds, forecasts));
             }
-            if let Some(eta) = row["eta_seconds"].as_f64().filter(|_| 10 * count("records") >= count("total")) {
+            if let Some(eta) = row["eta_seconds"].as_f64().filter(|_| 10 * folded >= total - first) {
                 forecasts.push((seconds, seconds + eta));
             }
             ensure!(begun.elapsed() < PATIENCE, "{view} does not catch up: {row}");
@@ -111,9 +147,13 @@ impl Operators {
         }
     }
 
-    fn standing(&self, view: &str, generation: u64) -> Result<Value> {
+    fn list(&self, view: &str) -> Result<Vec<Value>> {
         let list = self.ask(Method::GET, &format!("/v1/replays?view={view}"), &Value::Null)?;
-        let rows = list["data"].as_array().context("no list")?;
+        list["data"].as_array().cloned().context("no list")
+    }
+
+    fn standing(&self, view: &str, generation: u64) -> Result<Value> {
+        let rows = self.list(view)?;
         let row = rows.iter().find(|row| row["generation"] == generation);
         row.cloned().with_context(|| format!("generation {generation} of {view} is gone"))
     }
@@ -136,6 +176,10 @@ impl Operators {
         ensure!(answer.status.is_success(), "{path} answered {}: {text}", answer.status);
         serde_json::from_str(&text).with_context(|| format!("{path} answered {text}"))
     }
+}
+
+fn count(row: &Value, name: &str) -> u64 {
+    row[name].as_u64().unwrap_or(0)
 }
 
 /// The greatest difference between forecast ends and the end, as a share of the whole time.
