@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use crate::Failure;
-use crate::cli::replay::{Replay, ReplayBack, ReplayChange, ReplayDiff, ReplayStart, ReplayStatus};
+use crate::cli::replay::{Replay, ReplayBack, ReplayChange, ReplayDiff, ReplayResume, ReplayStart, ReplayStatus};
 use crate::operator::{Client, run as run_verb};
 
 /// How often it is looked how something is coming on.
@@ -28,7 +28,7 @@ pub fn run(verb: &Replay) -> Result<(), Failure> {
             Replay::Start(args) => start(args).await,
             Replay::Status(args) => status(args).await,
             Replay::Pause(args) => change("pause", args).await,
-            Replay::Resume(args) => change("resume", args).await,
+            Replay::Resume(args) => resume(args).await,
             Replay::Widen(args) => change("widen", args).await,
             Replay::Cancel(args) => change("cancel", args).await,
             Replay::Promote(args) => change("promote", args).await,
@@ -66,6 +66,13 @@ async fn status(ReplayStatus { view, watch, json, operator }: &ReplayStatus) -> 
 
 async fn change(verb: &str, args: &ReplayChange) -> Result<(), Failure> {
     print(&changed(verb, args).await?);
+    Ok(())
+}
+
+async fn resume(ReplayResume { change, rate }: &ReplayResume) -> Result<(), Failure> {
+    let ReplayChange { view, generation, reason, operator } = change;
+    let body = json!({ "view": view, "generation": generation, "rate": rate, "reason": reason });
+    print(&Client::new(operator)?.change(Method::POST, "/v1/replays/resume", &body).await?);
     Ok(())
 }
 

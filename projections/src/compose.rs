@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::generations::{Scope, Supervisor};
 use crate::lag::{self, Lags};
 use crate::metrics;
+use crate::pace::Pace;
 use crate::progress::Progress;
 use crate::projector::{BATCH_EVENTS, Context};
 use crate::store::{Kind, Store, StoreError};
@@ -66,7 +67,7 @@ pub async fn start(
         codec,
         progress: progress.clone(),
         batch_events: BATCH_EVENTS,
-        rate: 0,
+        pace: Pace::Unbounded,
         scope: Scope::default(),
         shutdown: shutdown.clone(),
     };

@@ -2,12 +2,14 @@
 
 use std::fmt::{self, Write as _};
 use std::panic::resume_unwind;
+use std::time::Duration;
 
 use foldhash::{HashMap, HashMapExt};
 use sha2::{Digest, Sha256};
 use tokio::runtime::Handle;
 use tokio::task::spawn_blocking;
 
+use crate::pace::{Pace, Rests};
 use crate::store::{Reflects, Store, StoreError};
 use crate::view::View;
 
@@ -21,6 +23,9 @@ pub(crate) async fn apart<T: Send + 'static>(work: impl Future<Output = T> + Sen
     }
 }
 
+/// How long a scan may rest in all: MongoDB keeps what it reads from for five minutes.
+const SCAN_RESTS_MAX: Duration = Duration::from_secs(120);
+
 /// Half of a SHA-256 over what a row says, by its key.
 pub(crate) type Digests<V> = HashMap<<V as View>::Key, u128>;
 
@@ -31,9 +36,12 @@ pub(crate) type Digests<V> = HashMap<<V as View>::Key, u128>;
 pub(crate) async fn of_store<V: View, S: Store<V>>(
     store: &S,
     wanted: impl Fn(&V::Key) -> bool + Send + Sync,
+    pace: Pace,
 ) -> Result<(Digests<V>, Reflects), StoreError> {
     let mut digests = Digests::<V>::new();
+    let mut rests = Rests::at(pace).within(SCAN_RESTS_MAX);
     let mut add = |row: V| {
+        rests.rest();
         let key = row.key();
         if wanted(&key) {
             digests.insert(key, of(&row));

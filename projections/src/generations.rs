@@ -14,6 +14,7 @@ use domain::Timestamp;
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
+use crate::pace::Pace;
 use crate::store::{Store, StoreError};
 use crate::view::View;
 
@@ -41,8 +42,9 @@ pub struct Notes {
     pub operator: String,
     /// See above.
     pub reason: String,
-    /// Most events a second while it catches up; 0 is no bound.
-    pub rate: u64,
+    /// How fast it is folded until it is live.
+    #[serde(default)]
+    pub pace: Pace,
     /// Which part of the log it is folded from.
     #[serde(default)]
     pub scope: Scope,

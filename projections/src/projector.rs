@@ -41,17 +41,15 @@ use crate::generations::Scope;
 use crate::metrics::{
     BATCH_SECONDS, EVENT_AGE_SECONDS, EVENTS, NEXT_OFFSET, PARKED_EVENTS, PARKED_KEYS, STOPPED, STORE_ERRORS,
 };
+use crate::pace::Pace;
 use crate::parking::{Cause, Changes, Parked};
 use crate::progress::{Course, Progress, ViewState};
-use crate::rest;
 use crate::store::{Checkpoints, Commit, Move, Store, StoreError};
 use crate::view::View;
 
 /// Most records of a batch: where the stores' rates level off.
 pub const BATCH_EVENTS: usize = 2_000;
 
-/// Parts of a second into which a rate is divided.
-const MOMENTS: u64 = 50;
 /// How long a store may take for one operation before it counts as not answering.
 const STORE_SECONDS: u64 = 30;
 /// How often it is looked whether the store still stands where it was left, and whether operators want parked events tried
@@ -69,8 +67,8 @@ pub struct Context {
     pub progress: Progress,
     /// Most records of a batch; see [`BATCH_EVENTS`].
     pub batch_events: usize,
-    /// Most records a second; 0 is no bound.
-    pub rate: u64,
+    /// How fast.
+    pub pace: Pace,
     /// Which part of the log is folded.
     pub scope: Scope,
     /// Ends it, after the batch in hand.
@@ -138,7 +136,7 @@ impl<V: View, S: Store<V>> Projector<V, S> {
     pub async fn run(self) {
         ::metrics::gauge!(STOPPED, &self.labels).set(0.0);
         let mut backoff = Backoff::new(&self.chance);
-        let mut care = Care::new(self.batch_events());
+        let mut care = Care::new(self.context.pace.batch_events(self.context.batch_events));
         loop {
             match self.round(&mut care).await {
                 End::Shutdown => return,
@@ -154,13 +152,6 @@ impl<V: View, S: Store<V>> Projector<V, S> {
                 End::Stop(reason) => return stop(&self.course, &self.labels, reason),
             }
         }
-    }
-
-    /// Most records of a batch: with a rate no more than fall to a moment, because live traffic feels what is done at once.
-    fn batch_events(&self) -> usize {
-        let Context { rate, batch_events, .. } = self.context;
-        let moment = usize::try_from(rate / MOMENTS).unwrap_or(usize::MAX).max(1);
-        if rate == 0 { batch_events } else { moment.min(batch_events) }
     }
 
     async fn pause(&self, backoff: &mut Backoff) {
@@ -214,9 +205,9 @@ impl<V: View, S: Store<V>> Projector<V, S> {
     }
 
     fn reader(&self, at: Checkpoints, sorting: Sorting, care: &Care) -> Reader<V> {
-        let Context { log, codec, rate, scope, .. } = self.context.clone();
+        let Context { log, codec, pace, scope, .. } = self.context.clone();
         let (course, limit, chance) = (self.course.clone(), care.limit(), Arc::clone(&self.chance));
-        Reader { log, codec, course, limit, rate, scope, sorting, at, chance, tail: None, view: self.view }
+        Reader { log, codec, course, limit, pace, scope, sorting, at, chance, tail: None, view: self.view }
     }
 
     async fn write(
@@ -288,8 +279,8 @@ impl<V: View, S: Store<V>> Projector<V, S> {
         self.course.publish(positions);
         let took = started.elapsed();
         measure(batch, took, &self.labels);
-        if self.context.rate > 0 {
-            self.context.shutdown.run_until_cancelled(sleep(rest::after(took))).await;
+        if let Some(rest) = self.context.pace.rest_after(took) {
+            self.context.shutdown.run_until_cancelled(sleep(rest)).await;
         }
         Ok(())
     }

@@ -10,8 +10,8 @@ use serde::Serialize;
 
 use crate::digest::{self, Digests};
 use crate::generations::{Notes, Scope, notes_of};
+use crate::pace::Rests;
 use crate::parking::{Place, Resolution, Verdict};
-use crate::rest::Rests;
 use crate::store::{Checkpoints, Store, StoreError};
 use crate::view::View;
 use crate::views::{ToEach, Views};
@@ -104,8 +104,8 @@ pub async fn verify(views: &Views, log: Arc<dyn EventLog>, codec: Arc<Codec>) ->
     views.each(&Verify { log, codec }).await.into_iter().collect()
 }
 
-/// Compares one view's store with the fold of `log` up to the store's own checkpoints. The log of a generation with a rate is
-/// folded with rests, as it was for the store.
+/// Compares one view's store with the fold of `log` up to the store's own checkpoints. One that is folded gently is
+/// compared gently.
 ///
 /// # Errors
 /// When store or log cannot be read.
@@ -115,16 +115,16 @@ pub async fn verify_one<V: View, S: Store<V>>(
     codec: Arc<Codec>,
 ) -> Result<Report, VerifyError> {
     let failed = |source| VerifyError::Store { view: V::NAME, source };
-    let Notes { scope, rate, .. } = notes_of(store).await.map_err(failed)?;
+    let Notes { scope, pace, .. } = notes_of(store).await.map_err(failed)?;
     let scanned = store.clone();
-    let scan = async move { digest::of_store(&scanned, |_| true).await };
+    let scan = async move { digest::of_store(&scanned, |_| true, pace).await };
     let (stored, reflects) = digest::apart(scan).await.map_err(failed)?;
     let resolutions = store.parking().parked().await.map_err(failed)?.resolutions;
     let (rows, parked) = (stored.len(), reflects.parked.len());
     let records = reflects.checkpoints.values().map(|checkpoint| checkpoint.next).sum();
     let exceptions = Exceptions { parked: reflects.parked, resolutions, scope };
     let checkpoints = reflects.checkpoints;
-    let rests = Rests::at_rate(rate);
+    let rests = Rests::at(pace);
     let fold = move || against_log(stored, &*log, &codec, &checkpoints, &exceptions, rests);
     let folding = tokio::task::spawn_blocking(fold);
     let found = folding.await.map_err(|source| VerifyError::Fold { view: V::NAME, source })??;
@@ -211,7 +211,9 @@ pub fn fold_all<V: View>(
     let mut empty = 0;
     while until.iter().any(|(partition, end)| tail.next(*partition) < *end) {
         let before = tail.checkpoints();
-        for mut admitted in tail.poll(POLL_RECORDS, POLL).map_err(failed)? {
+        let polled = tail.poll(POLL_RECORDS, POLL).map_err(failed)?;
+        rests.waited();
+        for mut admitted in polled {
             rests.rest();
             let (partition, offset) = (admitted.partition, admitted.offset);
             let left_out = exceptions.parked.contains(&(partition, offset)) || exceptions.scope.leaves_out(&admitted);

@@ -10,6 +10,7 @@ use eventlog::{Admitted, Partition};
 use parking_lot::Mutex;
 use projections::ViewState;
 use projections::generations::{Generations, Scope};
+use projections::pace::Pace;
 use projections::parking::Parking;
 use projections::progress::Progress;
 use projections::projector::{Context, Projector};
@@ -163,7 +164,7 @@ impl<V: MemoryView> Watched for Watch<V> {
             codec: Arc::clone(&self.codec),
             progress: progress.clone(),
             batch_events: self.batch_events,
-            rate: 0,
+            pace: Pace::Unbounded,
             scope: Scope::default(),
             shutdown: CancellationToken::new(),
         };

@@ -15,7 +15,7 @@ pub enum Replay {
     /// Do not fold one for the time being
     Pause(ReplayChange),
     /// Fold it again
-    Resume(ReplayChange),
+    Resume(ReplayResume),
     /// Fold the rest of the partitions, too
     Widen(ReplayChange),
     /// Delete one that was never live
@@ -37,7 +37,7 @@ pub enum Replay {
 pub struct ReplayStart {
     /// Of which view
     pub view: String,
-    /// Most events a second, to spare live traffic; 0 is no bound. 5000 without it
+    /// Most events a second; 0 is no bound. Without it, in small steps with long rests, so that live traffic hardly feels it
     #[arg(long, value_name = "EVENTS/S")]
     pub rate: Option<u64>,
     /// Only these partitions, such as order.events/3,order.events/7; to try a new fold on a part of the log first
@@ -52,6 +52,17 @@ pub struct ReplayStart {
     /// Which process, and who asks.
     #[command(flatten)]
     pub operator: OperatorConfig,
+}
+
+/// Which one is folded again, and how fast.
+#[derive(Debug, Args)]
+pub struct ReplayResume {
+    /// Which one, and why.
+    #[command(flatten)]
+    pub change: ReplayChange,
+    /// Most events a second from now on; 0 is no bound. As before without it
+    #[arg(long, value_name = "EVENTS/S")]
+    pub rate: Option<u64>,
 }
 
 /// Which views, and in which form.

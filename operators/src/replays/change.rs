@@ -8,6 +8,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use projections::generations::{Begin, Generation, Notes, Verified, now};
+use projections::pace::Pace;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
@@ -21,9 +22,6 @@ use crate::parked::{given, unavailable, view};
 use crate::problem::{GENERATION_BEHIND, GENERATION_IN_USE, Problem, SCOPE_UNFIT};
 use crate::server::Shared;
 
-/// Most events a second of a replay, where nobody says another: live traffic on two cores did not feel it beside PostgreSQL and
-/// MariaDB, and did beside MongoDB (README).
-const RATE: u64 = 5_000;
 /// How long a promotion waits until the other generation has folded as much as the live one.
 const PROMOTE_WITHIN: Duration = Duration::from_secs(10);
 /// How long projectors have to notice that a generation is not folded any more, before its rows go.
@@ -34,7 +32,7 @@ const NOTICE: Duration = Duration::from_millis(1_500);
 #[serde(deny_unknown_fields)]
 pub(crate) struct Start {
     view: String,
-    /// Most events a second; 0 is no bound.
+    /// Most events a second; 0 is no bound; gently without it.
     rate: Option<u64>,
     /// These alone, such as `order.events/3`; all without it.
     #[serde(default)]
@@ -61,6 +59,26 @@ pub(crate) struct Back {
     reason: String,
 }
 
+/// It is folded again.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Resume {
+    /// Most events a second from now on; 0 is no bound; as before without it.
+    rate: Option<u64>,
+    view: String,
+    generation: u32,
+    reason: String,
+}
+
+/// As operators say it.
+fn pace(rate: Option<u64>) -> Pace {
+    match rate {
+        None => Pace::Gentle,
+        Some(0) => Pace::Unbounded,
+        Some(rate) => Pace::Rate(rate),
+    }
+}
+
 type Accepted = Result<(StatusCode, Json<Standing>), Problem>;
 
 /// `POST /v1/replays/start`
@@ -73,12 +91,12 @@ pub(crate) async fn start(State(operators): State<Shared>, operator: Operator, B
         let detail = format!("generation {} is being built already; cancel or promote it first", other.number);
         return Err(Problem::new(&GENERATION_IN_USE, detail));
     }
-    let rate = body.rate.unwrap_or(RATE);
     let scope = scope::of(&operators, view, &body.partitions, body.from.as_deref()).await?;
-    let after = json!({ "rate": rate, "scope": scope });
+    let after = json!({ "rate": body.rate, "scope": scope });
     on_record(&operators, &operator, "replay start", view, reason, (Value::Null, after)).await?;
     let (name, reason) = (operator.as_str().to_owned(), reason.to_owned());
-    let notes = Notes { started_at: Some(now().0), operator: name, reason, rate, scope, ..Notes::default() };
+    let notes =
+        Notes { started_at: Some(now().0), operator: name, reason, pace: pace(body.rate), scope, ..Notes::default() };
     let number = deeds::generations(&operators, view)?.create(notes).await.map_err(unavailable)?;
     shown(&operators, view, number).await
 }
@@ -92,8 +110,12 @@ pub(crate) async fn pause(State(operators): State<Shared>, operator: Operator, B
 }
 
 /// `POST /v1/replays/resume`
-pub(crate) async fn resume(State(operators): State<Shared>, operator: Operator, Body(body): Body<Change>) -> Accepted {
-    change(&operators, &operator, "replay resume", &body, |notes| {
+pub(crate) async fn resume(State(operators): State<Shared>, operator: Operator, Body(body): Body<Resume>) -> Accepted {
+    let Resume { rate, view, generation, reason } = body;
+    change(&operators, &operator, "replay resume", &Change { view, generation, reason }, |notes| {
+        if rate.is_some() {
+            notes.pace = pace(rate);
+        }
         if let Some(paused_at) = notes.paused_at.take() {
             notes.paused_ms += now().0 - paused_at;
         }

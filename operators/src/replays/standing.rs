@@ -6,6 +6,7 @@ use domain::Timestamp;
 use eventlog::{EventLog, LogError, Partition};
 use projections::ViewState;
 use projections::generations::{Generation, Notes, Verified, now};
+use projections::pace::Pace;
 use serde::Serialize;
 
 use super::deeds::Reached;
@@ -39,8 +40,8 @@ pub(crate) struct Standing {
     pub events_per_second: Option<f64>,
     /// Seconds until it has caught up, if it and the log go on so.
     pub eta_seconds: Option<f64>,
-    /// Most events a second; 0 is no bound.
-    pub rate: u64,
+    /// Most events a second; 0 is no bound; gently without it.
+    pub rate: Option<u64>,
     /// The partitions that it folds, where these are not all.
     pub partitions: Option<Vec<String>>,
     /// Where it begins: an offset or a time; nothing at the start of the log.
@@ -92,7 +93,11 @@ pub(super) async fn of(operators: &Shared, view: &'static str, generation: Gener
         lag_seconds: oldest.map_or(0.0, |oldest| seconds(now().0.saturating_sub(oldest.0))),
         events_per_second,
         eta_seconds,
-        rate: notes.rate,
+        rate: match notes.pace {
+            Pace::Gentle => None,
+            Pace::Unbounded => Some(0),
+            Pace::Rate(rate) => Some(rate),
+        },
         partitions: scope::shown(&notes.scope),
         from: notes.scope.from.map(scope::begin),
         started_at: notes.started_at.map(|at| time(Timestamp(at))),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::time::sleep;
 
-use super::notes_of;
+use super::{Notes, notes_of};
 use crate::digest;
 use crate::store::{Store, StoreError};
 use crate::view::View;
@@ -61,9 +61,9 @@ pub async fn compare<V: View, S: Store<V>>(from: &S, to: &S, samples: usize) -> 
 }
 
 async fn compare_here<V: View, S: Store<V>>(from: &S, to: &S, samples: usize) -> Result<Diff, StoreError> {
-    let scope = notes_of(to).await?.scope;
-    let (old, _) = digest::of_store(from, |key| scope.has::<V>(key)).await?;
-    let (new, _) = digest::of_store(to, |_| true).await?;
+    let Notes { scope, pace, .. } = notes_of(to).await?;
+    let (old, _) = digest::of_store(from, |key| scope.has::<V>(key), pace).await?;
+    let (new, _) = digest::of_store(to, |_| true, pace).await?;
     let total = old.len() + new.keys().filter(|key| !old.contains_key(*key)).count();
     let keys = old.keys().chain(new.keys().filter(|key| !old.contains_key(*key)));
     let is_there = |key: &V::Key| (old.contains_key(key), new.contains_key(key));

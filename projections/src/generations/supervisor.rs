@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Generation, Scope};
 use crate::follower::Follower;
+use crate::pace::Pace;
 use crate::progress::{Course, ViewState};
 use crate::projector::{Context, Projector, chain};
 use crate::store::{Store, StoreError};
@@ -34,7 +35,7 @@ pub(crate) struct Supervisor<V: View, S: Store<V>> {
 /// A generation that is folded or followed here.
 struct Running {
     course: Course,
-    rate: u64,
+    pace: Pace,
     scope: Scope,
     shutdown: CancellationToken,
     task: JoinHandle<()>,
@@ -87,10 +88,10 @@ impl<V: View, S: Store<V>> Supervisor<V, S> {
             generations.iter().filter(wanted).map(|generation| (generation.number, generation)).collect();
         let live = generations.iter().find(|generation| generation.live).map(|generation| generation.number);
         for (number, generation) in &wanted {
-            let rate = if generation.live { 0 } else { generation.notes.rate };
+            let pace = if generation.live { Pace::Unbounded } else { generation.notes.pace };
             let scope = &generation.notes.scope;
             match self.running.get(number) {
-                Some(running) if running.rate == rate && running.scope == *scope => continue,
+                Some(running) if running.pace == pace && running.scope == *scope => continue,
                 Some(running) => {
                     let widened = running.scope != *scope;
                     self.stop(*number).await;
@@ -101,7 +102,7 @@ impl<V: View, S: Store<V>> Supervisor<V, S> {
                 }
                 None => {}
             }
-            self.start(*number, rate, scope.clone());
+            self.start(*number, pace, scope.clone());
         }
         // Only what has been at its store is shown: the position that readers rely on is known then.
         let Some(live) = live else { return };
@@ -120,9 +121,9 @@ impl<V: View, S: Store<V>> Supervisor<V, S> {
         }
     }
 
-    fn start(&mut self, number: u32, rate: u64, scope: Scope) {
+    fn start(&mut self, number: u32, pace: Pace, scope: Scope) {
         let (store, shutdown) = (self.store.numbered(number), self.context.shutdown.child_token());
-        let context = Context { rate, scope: scope.clone(), shutdown: shutdown.clone(), ..self.context.clone() };
+        let context = Context { pace, scope: scope.clone(), shutdown: shutdown.clone(), ..self.context.clone() };
         let (course, task) = if self.folds {
             let projector = Projector::<V, S>::new(context, store);
             (projector.course(), projector.spawn())
@@ -130,7 +131,7 @@ impl<V: View, S: Store<V>> Supervisor<V, S> {
             let follower = Follower::<V, S>::new(store, &context.progress, shutdown.clone());
             (follower.course(), follower.spawn())
         };
-        self.running.insert(number, Running { course, rate, scope, shutdown, task });
+        self.running.insert(number, Running { course, pace, scope, shutdown, task });
     }
 
     async fn stop(&mut self, number: u32) {

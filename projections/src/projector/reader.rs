@@ -14,6 +14,7 @@ use super::backoff::{Backoff, Chance};
 use super::sorting::{Sorted, Sorting, Unsorted};
 use super::trace;
 use crate::generations::Scope;
+use crate::pace::Pace;
 use crate::parking::{ParkedEvent, Place};
 use crate::progress::Course;
 use crate::store::{Checkpoints, Move};
@@ -122,7 +123,7 @@ pub(super) struct Reader<V: View> {
     /// Most records of a batch.
     pub(super) limit: Arc<AtomicUsize>,
     /// Most records a second; 0 is no bound.
-    pub(super) rate: u64,
+    pub(super) pace: Pace,
     /// Which part of the log is folded.
     pub(super) scope: Scope,
     pub(super) sorting: Sorting,
@@ -187,7 +188,7 @@ impl<V: View> Reader<V> {
     fn brake(&self, delivery: &Delivery<V>, begun: Instant) -> Option<Duration> {
         let Delivery::Batch(batch) = delivery else { return None };
         let records: u64 = batch.moves.iter().map(|step| step.to.next - step.expected).sum::<u64>() - batch.left_out;
-        let due = Duration::from_nanos(records.saturating_mul(1_000_000_000).checked_div(self.rate)?);
+        let due = self.pace.due(records)?;
         due.checked_sub(begun.elapsed()).map(|pause| pause.min(PAUSE_MAX))
     }
 

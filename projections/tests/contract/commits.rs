@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use eventlog::{Checkpoint, Partition, Terms};
 use lonja_projections::StoreError;
+use lonja_projections::pace::{Pace, Rests};
 use lonja_projections::parking::Changes;
-use lonja_projections::rest::Rests;
 use lonja_projections::store::{Commit, Move, Store};
 use lonja_projections::verify::{Exceptions, fold_all};
 use lonja_projections::view::View;
@@ -43,8 +43,14 @@ fn history() -> History {
 fn rows<V: View>(history: &History, halved: bool) -> Vec<V> {
     let ends = history.log.ends().into_iter().filter(|(partition, _)| V::TOPICS.contains(&partition.topic));
     let until: BTreeMap<_, _> = ends.map(|(p, end)| (p, if halved { end.div_ceil(2) } else { end })).collect();
-    let rows = fold_all::<V>(&*log_of(history), &history.codec, &until, &Exceptions::default(), &mut Rests::at_rate(0))
-        .unwrap();
+    let rows = fold_all::<V>(
+        &*log_of(history),
+        &history.codec,
+        &until,
+        &Exceptions::default(),
+        &mut Rests::at(Pace::Unbounded),
+    )
+    .unwrap();
     assert!(rows.len() > 3, "the history is too short for {}", V::NAME);
     rows.into_values().collect()
 }

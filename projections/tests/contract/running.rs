@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use eventlog::{EventLog, Partition};
 use lonja_projections::generations::Scope;
+use lonja_projections::pace::Pace;
 use lonja_projections::projector::{Context, Projector};
 use lonja_projections::store::Store;
 use lonja_projections::verify::{self, Report};
@@ -46,7 +47,7 @@ impl Running {
             codec: Arc::clone(&history.codec),
             progress: progress.clone(),
             batch_events,
-            rate: 0,
+            pace: Pace::Unbounded,
             scope: Scope::default(),
             shutdown: shutdown.clone(),
         };

@@ -26,8 +26,6 @@ use crate::own;
 use crate::process::{Server, free_address};
 use crate::stack::Stack;
 
-/// A view of each store.
-const VIEWS: [&str; 3] = ["order_detail", "stock_level", "activity_feed"];
 /// Baskets that are repeated.
 const BASKETS: usize = 20_000;
 /// How long the shop may take to fold the history for the first time.
@@ -50,11 +48,14 @@ pub struct Args {
     /// Commands per second of the live traffic, each followed by a page that must show it
     #[arg(long, default_value_t = 500.0)]
     live_rate: f64,
-    /// Most events per second of a replay [default: Lonja's own]
+    /// Most events per second of a replay once the rounds are over [default: as in them, which is Lonja's own pace]
     #[arg(long)]
     rate: Option<u64>,
     #[command(flatten)]
     rounds: Rounds,
+    /// Views, in their order: one of each store without it
+    #[arg(long, value_name = "VIEW", value_delimiter = ',', default_values = ["order_detail", "stock_level", "activity_feed"])]
+    views: Vec<String>,
     /// Seconds without traffic after the first fold, in which databases write what they owe
     #[arg(long, default_value_t = 20.0)]
     settle_seconds: f64,
@@ -119,7 +120,7 @@ fn measure(args: &Args, run: &str, directory: &Path) -> Result<Report> {
     let operators = Operators::new(operating);
     let before = peak_memory_mib(server.pid());
     let mut replays = Vec::new();
-    for view in VIEWS {
+    for view in &args.views {
         replays.push(beside(args, &server, |stage| operators.replay(view, args.rate, args.rounds, stage))?);
     }
     let peak_memory_mib = (before, peak_memory_mib(server.pid()));

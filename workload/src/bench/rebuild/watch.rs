@@ -28,7 +28,7 @@ const OPERATOR: HeaderName = HeaderName::from_static("lonja-operator");
 #[derive(Debug, Clone, Serialize)]
 pub struct Replay {
     /// Of which view.
-    pub view: &'static str,
+    pub view: String,
     /// Records that it folded after the last round, until it had caught up.
     pub records: u64,
     /// How long that took.
@@ -66,11 +66,11 @@ impl Operators {
     }
 
     /// Builds a view anew, compares it with the log, makes it live, and retires the former generation.
-    pub fn replay(&self, view: &'static str, rate: Option<u64>, rounds: Rounds, stage: &Stage) -> Result<Replay> {
+    pub fn replay(&self, view: &str, rate: Option<u64>, rounds: Rounds, stage: &Stage) -> Result<Replay> {
         let rows = self.list(view)?;
         let former = rows.iter().find(|row| row["state"] == "live");
         let former = former.map(|row| row["generation"].clone()).context("no generation is live")?;
-        let generation = self.change("start", &json!({ "view": view, "rate": rate, "reason": "a bench" }))?;
+        let generation = self.change("start", &json!({ "view": view, "reason": "a bench" }))?;
         let generation = generation["generation"].as_u64().context("a generation without a number")?;
         let chosen = json!({ "view": view, "generation": generation, "reason": "a bench" });
         let half = |beside| {
@@ -87,6 +87,8 @@ impl Operators {
             half(Beside::Nothing);
             self.change("resume", &chosen)?;
         }
+        let faster = json!({ "view": view, "generation": generation, "rate": rate, "reason": "a bench" });
+        self.change("resume", &faster)?;
         let (begun, first) = (Instant::now(), count(&self.standing(view, generation)?, "records"));
         let (records, seconds, forecasts) = self.watch(view, generation, begun, first)?;
         stage.set(Beside::Comparison);
@@ -110,7 +112,7 @@ impl Operators {
         let promote_ms = promoting.elapsed().as_secs_f64() * 1_000.0;
         self.change("retire", &json!({ "view": view, "generation": former, "reason": "a bench" }))?;
         Ok(Replay {
-            view,
+            view: view.to_owned(),
             records,
             seconds,
             eta_error: error(&forecasts, seconds),

@@ -9,6 +9,7 @@ use eventlog::embedded::EmbeddedLog;
 use eventlog::{EventLog, Partition};
 use indicatif::{ProgressBar, ProgressStyle};
 use projections::generations::Scope;
+use projections::pace::Pace;
 use projections::projector::{BATCH_EVENTS, Context as Projection, Projector};
 use projections::store::Store;
 use projections::stores::ServerStore;
@@ -95,7 +96,7 @@ async fn replay<V: View, S: Store<V>>(args: &OneArgs, topic: &'static Topic, sto
         codec: Arc::new(Codec::local()),
         progress: Progress::default(),
         batch_events: BATCH_EVENTS,
-        rate: 0,
+        pace: Pace::Unbounded,
         scope: Scope::default(),
         shutdown: CancellationToken::new(),
     };
