@@ -12,59 +12,54 @@ pub enum Pace {
     /// As fast as log and store take it.
     #[default]
     Unbounded,
-    /// So that live traffic hardly feels it, however slow the store is: in small steps, with a rest of nine times as long after
-    /// each. On two shared cores with all servers on them the p99 of commands was 1.05 to 1.12 times as long (README).
-    Gentle,
-    /// No more than so many events a second, one or more.
+    /// No more than so many events a second, one or more, in small steps; and where the store is slow, half of the time at most.
     Rate(u64),
 }
 
-/// Most records of a batch that is written gently.
-const GENTLE_EVENTS: usize = 50;
 /// Parts of a second into which a rate is divided.
-const MOMENTS: u64 = 50;
-/// How many times as long as a step it rests …
-const TIMES: u32 = 9;
-/// … but no longer than this.
-const MAX: Duration = Duration::from_secs(1);
-/// A step of what works without waiting for anybody.
-const STEP: Duration = Duration::from_millis(1);
+const MOMENTS: u64 = 40;
+/// Longest rest.
+const REST_MAX: Duration = Duration::from_secs(1);
+/// How many records or rows are gone through in the time in which one event is folded into a store.
+const COMPARED: u64 = 4;
+/// Shortest rest of a comparison: timers tick in milliseconds.
+const REST_MIN: Duration = Duration::from_millis(1);
 
 impl Pace {
     /// Most records of a batch, of at most `most`: live traffic feels what is done at once.
     pub(crate) fn batch_events(self, most: usize) -> usize {
         match self {
             Self::Unbounded => most,
-            Self::Gentle => most.min(GENTLE_EVENTS),
             Self::Rate(rate) => most.min(usize::try_from(rate / MOMENTS).unwrap_or(usize::MAX).max(1)),
         }
     }
 
     /// How long to rest after a step that took so long.
     pub(crate) fn rest_after(self, worked: Duration) -> Option<Duration> {
-        (self == Self::Gentle).then(|| (worked * TIMES).min(MAX))
+        (self != Self::Unbounded).then(|| worked.min(REST_MAX))
     }
 
-    /// How long reading so many records is to take at least.
+    /// How long folding so many records is to take at least.
     pub(crate) fn due(self, records: u64) -> Option<Duration> {
         let Self::Rate(rate) = self else { return None };
         records.saturating_mul(1_000_000_000).checked_div(rate).map(Duration::from_nanos)
     }
 }
 
-/// Rests between the steps of work that keeps a thread of its own busy.
+/// Rests between the steps of a comparison, which keeps a thread of its own busy.
 pub struct Rests {
     pace: Pace,
     since: Instant,
+    steps: u64,
     /// How much longer it may rest.
     left: Duration,
 }
 
 impl Rests {
-    /// For work on a generation of that pace.
+    /// For the comparison of a generation that is folded at this pace.
     #[must_use]
     pub fn at(pace: Pace) -> Self {
-        Self { pace, since: Instant::now(), left: Duration::MAX }
+        Self { pace, since: Instant::now(), steps: 0, left: Duration::MAX }
     }
 
     /// No longer than that in all.
@@ -72,22 +67,15 @@ impl Rests {
         Self { left, ..self }
     }
 
-    /// Until now others were waited for, which is no work.
-    pub(crate) fn waited(&mut self) {
-        self.since = Instant::now();
-    }
-
-    /// Sleeps if a step is over. To be called often.
+    /// Rests if it is too early for another step: a record that is folded, or a row.
     pub fn rest(&mut self) {
-        let worked = self.since.elapsed();
-        if worked < STEP {
-            return;
+        self.steps += 1;
+        let Some(due) = self.pace.due(self.steps / COMPARED) else { return };
+        let early = due.saturating_sub(self.since.elapsed()).min(self.left);
+        if early >= REST_MIN {
+            sleep(early);
+            self.left -= early;
         }
-        if let Some(rest) = self.pace.rest_after(worked).map(|rest| rest.min(self.left)) {
-            sleep(rest);
-            self.left -= rest;
-        }
-        self.since = Instant::now();
     }
 }
 
@@ -96,31 +84,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_gentle_works_a_tenth_of_the_time() {
-        let step = Duration::from_millis(3);
-        assert_eq!(Pace::Gentle.rest_after(step), Some(9 * step));
-        assert_eq!(Pace::Gentle.rest_after(Duration::from_secs(30)), Some(MAX));
-        assert_eq!(Pace::Unbounded.rest_after(step), None);
-        assert_eq!([Pace::Gentle, Pace::Unbounded].map(|pace| pace.batch_events(2_000)), [50, 2_000]);
-    }
-
-    #[test]
     fn a_rate_is_kept_in_moments() {
         let batches = [1, 100, 5_000, u64::MAX].map(|rate| Pace::Rate(rate).batch_events(2_000));
-        assert_eq!(batches, [1, 2, 100, 2_000]);
+        assert_eq!(batches, [1, 2, 125, 2_000]);
+        assert_eq!(Pace::Unbounded.batch_events(2_000), 2_000);
         assert_eq!(Pace::Rate(5_000).due(100), Some(Duration::from_millis(20)));
-        assert_eq!(Pace::Rate(5_000).rest_after(MAX), None);
     }
 
     #[test]
-    fn rests_end_where_there_is_no_time_for_more() {
-        let mut rests = Rests::at(Pace::Gentle).within(Duration::from_millis(12));
+    fn a_slow_store_is_worked_with_half_of_the_time() {
+        let step = Duration::from_millis(300);
+        assert_eq!(Pace::Rate(5_000).rest_after(step), Some(step));
+        assert_eq!(Pace::Rate(5_000).rest_after(5 * step), Some(REST_MAX));
+        assert_eq!(Pace::Unbounded.rest_after(step), None);
+    }
+
+    #[test]
+    fn a_comparison_rests_until_there_is_no_time_for_more() {
         let begun = Instant::now();
-        for _ in 0..3 {
-            sleep(2 * STEP);
-            rests.rest();
-        }
+        let mut rests = Rests::at(Pace::Rate(1_000)).within(Duration::from_millis(30));
+        (0..80).for_each(|_| rests.rest());
+        assert!(begun.elapsed() >= Duration::from_millis(19), "{:?}", begun.elapsed());
+        // That would be 25 seconds.
+        (0..100_000).for_each(|_| rests.rest());
         assert_eq!(rests.left, Duration::ZERO);
-        assert!(begun.elapsed() >= Duration::from_millis(18));
     }
 }

@@ -91,9 +91,15 @@ struct Standing {
     next: BTreeMap<Partition, u64>,
     /// The log's ends when the view started, once they are known.
     goal: Option<BTreeMap<Partition, u64>>,
+    /// Nobody folds it here any more.
+    forgotten: bool,
 }
 
 impl Standing {
+    fn reflects(&self, positions: &[(Partition, u64)]) -> bool {
+        positions.iter().all(|(partition, offset)| self.next.get(partition).is_none_or(|next| next > offset))
+    }
+
     fn reached(&self, positions: &BTreeMap<Partition, u64>) -> bool {
         positions.iter().all(|(partition, end)| self.next.get(partition).is_some_and(|next| next >= end))
     }
@@ -112,28 +118,21 @@ impl Progress {
     /// # Errors
     /// When that is not so by `deadline`, or cannot come to be.
     pub async fn wait_for(&self, view: &str, positions: &[(Partition, u64)], deadline: Instant) -> Result<u32, NotYet> {
-        let (generation, entry) = {
-            let known = self.0.read();
-            known.live.get(view).copied().zip(known.live(view).cloned())
-        }
-        .ok_or_else(|| NotYet::Unknown { view: view.to_owned() })?;
-        if positions.is_empty() {
-            return Ok(generation);
-        }
-        let mut standing = entry.standing.subscribe();
-        entry.awaited.notify_one();
-        let reflects = |standing: &Standing| {
-            positions.iter().all(|(partition, offset)| standing.next.get(partition).is_none_or(|next| next > offset))
-        };
-        let over = |standing: &Standing| matches!(standing.state, ViewState::Stopped { .. }) || reflects(standing);
-        match timeout_at(deadline, standing.wait_for(over)).await {
-            Ok(Ok(standing)) if reflects(&standing) => Ok(generation),
-            Ok(Ok(standing)) => match &standing.state {
-                ViewState::Stopped { reason } => Err(NotYet::Stopped { view: view.to_owned(), reason: reason.clone() }),
-                _ => Err(NotYet::Deadline { view: view.to_owned() }),
-            },
-            // The sender lives as long as `entry`, so only the deadline is left.
-            Ok(Err(_)) | Err(_) => Err(NotYet::Deadline { view: view.to_owned() }),
+        loop {
+            let (generation, entry) = {
+                let known = self.0.read();
+                known.live.get(view).copied().zip(known.live(view).cloned())
+            }
+            .ok_or_else(|| NotYet::Unknown { view: view.to_owned() })?;
+            if positions.is_empty() {
+                return Ok(generation);
+            }
+            match entry.reflects(positions, deadline).await {
+                Reached::Reflects => return Ok(generation),
+                Reached::Stopped(reason) => return Err(NotYet::Stopped { view: view.to_owned(), reason }),
+                Reached::Deadline => return Err(NotYet::Deadline { view: view.to_owned() }),
+                Reached::Forgotten => {}
+            }
         }
     }
 
@@ -198,7 +197,7 @@ impl Progress {
     /// [`Self::set_live`] says another.
     pub(crate) fn register(&self, view: &'static str, generation: u32, partitions: &[Partition]) -> Course {
         let next = partitions.iter().map(|partition| (*partition, 0)).collect();
-        let (sender, _) = watch::channel(Standing { state: ViewState::Starting, next, goal: None });
+        let (sender, _) = watch::channel(Standing { state: ViewState::Starting, next, goal: None, forgotten: false });
         let new = Entry { standing: sender, awaited: Notify::new(), parked: RwLock::default() };
         let mut known = self.0.write();
         known.live.entry(view).or_insert(generation);
@@ -213,9 +212,36 @@ impl Progress {
     /// A generation of `view` is not folded here any more.
     pub(crate) fn forget(&self, view: &'static str, generation: u32) {
         let mut known = self.0.write();
-        if known.live.get(view) != Some(&generation) {
-            known.all.remove(&(view, generation));
+        if known.live.get(view) != Some(&generation)
+            && let Some(entry) = known.all.remove(&(view, generation))
+        {
+            entry.standing.send_modify(|standing| standing.forgotten = true);
         }
+    }
+}
+
+/// What came of waiting for a generation.
+enum Reached {
+    Reflects,
+    Stopped(String),
+    Deadline,
+    /// It is not folded here any more: another one is live.
+    Forgotten,
+}
+
+impl Entry {
+    async fn reflects(&self, positions: &[(Partition, u64)], deadline: Instant) -> Reached {
+        let mut standing = self.standing.subscribe();
+        self.awaited.notify_one();
+        let told = |standing: &Standing| match &standing.state {
+            _ if standing.forgotten => Some(Reached::Forgotten),
+            _ if standing.reflects(positions) => Some(Reached::Reflects),
+            ViewState::Stopped { reason } => Some(Reached::Stopped(reason.clone())),
+            _ => None,
+        };
+        let waited = timeout_at(deadline, standing.wait_for(|standing| told(standing).is_some())).await;
+        // The sender lives as long as this entry, so without an answer only the deadline is left.
+        waited.ok().and_then(Result::ok).and_then(|standing| told(&standing)).unwrap_or(Reached::Deadline)
     }
 }
 
@@ -361,5 +387,23 @@ mod tests {
         progress.forget("v", 1);
         progress.forget("v", 2);
         assert_eq!(progress.generations(), [("v", 2, ViewState::Live)]);
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_a_generation_that_is_retired_waits_for_the_live_one() {
+        let (progress, course) = progress();
+        course.publish([(P, 4)].into_iter());
+        let waiting = tokio::spawn({
+            let (progress, deadline) = (progress.clone(), Instant::now() + Duration::from_secs(30));
+            async move { progress.wait_for("v", &[(P, 5)], deadline).await }
+        });
+        course.awaited().await;
+        let next = progress.register("v", 2, &[P]);
+        next.publish([(P, 3)].into_iter());
+        progress.set_live("v", 2);
+        progress.forget("v", 1);
+        next.awaited().await;
+        next.publish([(P, 6)].into_iter());
+        assert_eq!(waiting.await.unwrap(), Ok(2));
     }
 }

@@ -104,8 +104,8 @@ pub async fn verify(views: &Views, log: Arc<dyn EventLog>, codec: Arc<Codec>) ->
     views.each(&Verify { log, codec }).await.into_iter().collect()
 }
 
-/// Compares one view's store with the fold of `log` up to the store's own checkpoints. One that is folded gently is
-/// compared gently.
+/// Compares one view's store with the fold of `log` up to the store's own checkpoints. One that is folded
+/// at a rate is compared at one.
 ///
 /// # Errors
 /// When store or log cannot be read.
@@ -211,9 +211,7 @@ pub fn fold_all<V: View>(
     let mut empty = 0;
     while until.iter().any(|(partition, end)| tail.next(*partition) < *end) {
         let before = tail.checkpoints();
-        let polled = tail.poll(POLL_RECORDS, POLL).map_err(failed)?;
-        rests.waited();
-        for mut admitted in polled {
+        for mut admitted in tail.poll(POLL_RECORDS, POLL).map_err(failed)? {
             rests.rest();
             let (partition, offset) = (admitted.partition, admitted.offset);
             let left_out = exceptions.parked.contains(&(partition, offset)) || exceptions.scope.leaves_out(&admitted);

@@ -40,8 +40,8 @@ pub(crate) struct Standing {
     pub events_per_second: Option<f64>,
     /// Seconds until it has caught up, if it and the log go on so.
     pub eta_seconds: Option<f64>,
-    /// Most events a second; 0 is no bound; gently without it.
-    pub rate: Option<u64>,
+    /// Most events a second; 0 is no bound.
+    pub rate: u64,
     /// The partitions that it folds, where these are not all.
     pub partitions: Option<Vec<String>>,
     /// Where it begins: an offset or a time; nothing at the start of the log.
@@ -94,9 +94,8 @@ pub(super) async fn of(operators: &Shared, view: &'static str, generation: Gener
         events_per_second,
         eta_seconds,
         rate: match notes.pace {
-            Pace::Gentle => None,
-            Pace::Unbounded => Some(0),
-            Pace::Rate(rate) => Some(rate),
+            Pace::Unbounded => 0,
+            Pace::Rate(rate) => rate,
         },
         partitions: scope::shown(&notes.scope),
         from: notes.scope.from.map(scope::begin),
