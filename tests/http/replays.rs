@@ -92,7 +92,7 @@ async fn replay(shop: &TestShop, view: &str) {
     on(shop, "retire", view, old, 202).await;
     let again = change(shop, "start", json!({"view": view, "reason": "r"})).await;
     let third = again.body["generation"].as_u64().unwrap();
-    assert_eq!((third, &again.body["rate"]), (new + 1, &json!(1_500)));
+    assert_eq!((third, &again.body["rate"]), (new + 1, &json!(1_200)));
     on(shop, "cancel", view, third, 202).await;
     let left = shop.operate(Method::GET, &format!("/v1/replays?view={view}")).await;
     let left: Vec<_> = left.body["data"].as_array().unwrap().iter().map(|row| row["generation"].as_u64()).collect();

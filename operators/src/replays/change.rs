@@ -23,7 +23,7 @@ use crate::problem::{GENERATION_BEHIND, GENERATION_IN_USE, Problem, SCOPE_UNFIT}
 use crate::server::Shared;
 
 /// Most events a second of a replay where nobody says another, so that live traffic hardly feels it (README: on two shared cores).
-const RATE: u64 = 1_500;
+const RATE: u64 = 1_200;
 /// How long a promotion waits until the other generation has folded as much as the live one.
 const PROMOTE_WITHIN: Duration = Duration::from_secs(10);
 /// How long projectors have to notice that a generation is not folded any more, before its rows go.

@@ -80,6 +80,8 @@ pub(super) async fn of(operators: &Shared, view: &'static str, generation: Gener
     let at_that_rate = || Some(lag_events as f64 / events_per_second.filter(|rate| *rate > 0.0)?);
     let eta_seconds = match lately {
         Some(lag) => lag.eta.map(|eta| eta.saturating_sub(lag.measured).as_secs_f64()),
+        // Until it was measured twice nobody knows how fast the log grows meanwhile.
+        None if own.is_some() => None,
         None => at_that_rate(),
     };
     Ok(Standing {

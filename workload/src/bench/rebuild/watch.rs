@@ -16,6 +16,8 @@ use crate::http::Connection;
 
 /// How often it is looked how a replay is coming on.
 const LOOK: Duration = Duration::from_millis(250);
+/// The same of a comparison, whose cost for others is measured: each look asks the log for the ends and times of all partitions.
+const LOOK_COMPARED: Duration = Duration::from_secs(2);
 /// How long a change takes to be felt: what is wished of a generation is carried out within a quarter of a second.
 const CHANGE: Duration = Duration::from_secs(1);
 /// Longest wait for one answer: a comparison reads everything.
@@ -103,7 +105,7 @@ impl Operators {
                 break row["verified"].clone();
             }
             ensure!(verifying.elapsed() < PATIENCE, "{view} is still being compared");
-            sleep(LOOK);
+            sleep(LOOK_COMPARED);
         };
         let verify_seconds = verifying.elapsed().as_secs_f64();
         stage.set(Beside::Change);
