@@ -155,7 +155,17 @@ fn print(report: &Report) {
         "\nview            events      s  events/s   ETA error   verified in s (rows, differences)   switch ms   p99 / while paused"
     );
     for (replay, live) in &report.replays {
-        let Replay { view, records, seconds, eta_error, verify_seconds, rows, differences, promote_ms } = replay;
+        let Replay {
+            view,
+            records,
+            records_in_all: _,
+            seconds,
+            eta_error,
+            verify_seconds,
+            rows,
+            differences,
+            promote_ms,
+        } = replay;
         #[allow(clippy::cast_precision_loss, reason = "a log has far fewer than 2^53 records")]
         let rate = *records as f64 / seconds;
         let p99_ms = |what| live.beside(what).commands.p99_ms;

@@ -31,8 +31,10 @@ const OPERATOR: HeaderName = HeaderName::from_static("lonja-operator");
 pub struct Replay {
     /// Of which view.
     pub view: String,
-    /// Records that it folded after the last round, until it had caught up.
+    /// Records that it folded after the last round, until it had caught up …
     pub records: u64,
+    /// … and in all.
+    pub records_in_all: u64,
     /// How long that took.
     pub seconds: f64,
     /// Greatest difference between the end and the end that was forecast, once a tenth was done, as a share of the whole time.
@@ -52,7 +54,7 @@ pub struct Replay {
 #[derive(Debug, Clone, Copy, clap::Args)]
 pub struct Rounds {
     /// Rounds, each with the replay going on, and paused
-    #[arg(long, default_value_t = 6)]
+    #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u32).range(1..))]
     pub rounds: u32,
     /// Seconds of each half of a round
     #[arg(long, default_value_t = 10.0)]
@@ -116,6 +118,7 @@ impl Operators {
         Ok(Replay {
             view: view.to_owned(),
             records,
+            records_in_all: first + records,
             seconds,
             eta_error: error(&forecasts, seconds),
             verify_seconds,
@@ -136,14 +139,14 @@ impl Operators {
         loop {
             let row = self.standing(view, generation)?;
             let seconds = begun.elapsed().as_secs_f64();
-            let (total, folded) = (count(&row, "total"), count(&row, "records") - first);
+            let (total, folded) = (count(&row, "total"), count(&row, "records").saturating_sub(first));
             bar.set_length(total);
             bar.set_position(first + folded);
             if row["state"] != "building" {
                 bar.finish_and_clear();
                 return Ok((folded, seconds, forecasts));
             }
-            if let Some(eta) = row["eta_seconds"].as_f64().filter(|_| 10 * folded >= total - first) {
+            if let Some(eta) = row["eta_seconds"].as_f64().filter(|_| 10 * folded >= total.saturating_sub(first)) {
                 forecasts.push((seconds, seconds + eta));
             }
             ensure!(begun.elapsed() < PATIENCE, "{view} does not catch up: {row}");
