@@ -145,7 +145,12 @@ pub async fn read<T, F: Future<Output = Result<AsOf<T>, StoreError>> + Send>(
         .map_err(|_| Problem::new(&VIEW_UNAVAILABLE, "the page is being rebuilt from the log").retry_after(1))?;
     loop {
         let generation = state.progress.wait_for(view, &token.0, deadline).await.map_err(not_yet)?;
-        let AsOf { found, next } = query(generation).await.map_err(reading::failed)?;
+        let answered = query(generation).await;
+        // Another one has become live, and the rows of this one may be gone.
+        if state.progress.live(view) != Some(generation) {
+            continue;
+        }
+        let AsOf { found, next } = answered.map_err(reading::failed)?;
         if token.is_met(&next) {
             return Ok((found, Token::reflecting(next)));
         }

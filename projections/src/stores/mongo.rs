@@ -18,6 +18,7 @@
 
 mod checkpoints;
 mod generations;
+mod orphans;
 mod parking;
 
 use std::collections::BTreeSet;
@@ -27,7 +28,7 @@ use std::time::Duration;
 use eventlog::Partition;
 use futures::TryStreamExt;
 use mongodb::bson::{Bson, Document, doc};
-use mongodb::error::ErrorKind;
+use mongodb::error::{ErrorKind, TRANSIENT_TRANSACTION_ERROR};
 use mongodb::options::{Acknowledgment, ClientOptions, ReadConcern, TransactionOptions, WriteConcern};
 use mongodb::{Client, Collection, Database, IndexModel};
 
@@ -141,30 +142,8 @@ impl<V: MongoView> MongoStore<V> {
         checkpoints::read_all::<V>(&found.try_collect::<Vec<_>>().await?)
     }
 
-    /// Ends transactions that a killed predecessor left open: the server would keep their locks for a minute, and every
-    /// commit would conflict. One of a living rival ends too, and its checkpoint is then not where it expects it.
-    async fn end_orphans(&self) -> Result<(), Source> {
-        let admin = self.database.client().database("admin");
-        let idle = doc! { "$match": {
-            "type": "idleSession", "transaction": { "$exists": true }, "appName": app_name(self.database.name()),
-        } };
-        let sessions = admin.aggregate([doc! { "$currentOp": { "idleSessions": true } }, idle]).await?;
-        let orphans: Vec<Document> = sessions.try_collect().await?;
-        let ids = orphans.iter().filter_map(|orphan| orphan.get_document("lsid").ok()?.get("id"));
-        let ids: Vec<Document> = ids.map(|id| doc! { "id": id.clone() }).collect();
-        if !ids.is_empty() {
-            tracing::info!(
-                view = V::NAME,
-                transactions = ids.len(),
-                "ending transactions that a predecessor left open"
-            );
-            admin.run_command(doc! { "killSessions": ids }).await?;
-        }
-        Ok(())
-    }
-
     async fn seed_and_read(&self) -> Result<Checkpoints, Source> {
-        self.end_orphans().await?;
+        orphans::end(&self.database, V::NAME).await?;
         let seeds = V::partitions().into_iter().map(|p| checkpoints::seed::<V>(self.generation, p)).collect();
         reply(&self.database.run_command(updates(CHECKPOINTS, seeds)).await?)?;
         self.read_checkpoints().await
@@ -261,7 +240,15 @@ impl<V: MongoView> Store<V> for MongoStore<V> {
             Ok(true) => Ok(()),
             Ok(false) => Err(StoreError::CheckpointMoved { view: V::NAME }),
             Err(source) if source.is_refusal() => Err(StoreError::Refused { view: V::NAME, source: source.into() }),
-            Err(source) => Err(StoreError::Commit { view: V::NAME, source: source.into() }),
+            Err(source) => {
+                // It may have been a killed predecessor's that it conflicts with: then the next attempt does not.
+                if source.is_conflict()
+                    && let Err(error) = orphans::end(&self.database, V::NAME).await
+                {
+                    tracing::warn!(view = V::NAME, error, "open transactions could not be looked at");
+                }
+                Err(StoreError::Commit { view: V::NAME, source: source.into() })
+            }
         }
     }
 
@@ -349,6 +336,10 @@ impl WriteError {
             }
             Self::Duplicate | Self::Refused(_) => false,
         }
+    }
+
+    fn is_conflict(&self) -> bool {
+        matches!(self, Self::Server(error) if error.contains_label(TRANSIENT_TRANSACTION_ERROR))
     }
 }
 

@@ -14,6 +14,7 @@ mod generations;
 mod history;
 mod homes;
 mod log;
+mod orphans;
 mod poison;
 mod running;
 mod scopes;
@@ -83,4 +84,9 @@ servers! {
 mod tables {
     contract!(@home postgres Postgres: shapes::a_new_column_comes_by_a_migration_and_a_replay);
     contract!(@home mysql Mysql: shapes::a_new_column_comes_by_a_migration_and_a_replay);
+}
+
+/// Only MongoDB keeps a transaction whose connection has ended.
+mod transactions {
+    contract!(@home mongo Mongo: orphans::a_transaction_at_work_is_left_alone orphans::what_a_predecessor_left_open_just_now_ends_soon);
 }

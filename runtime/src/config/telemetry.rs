@@ -1,5 +1,6 @@
-/// The libraries' notes of level info (every setting of a client, every file of a store) tell an operator nothing.
-const LOG: &str = "info,confluent_kafka=warn,fjall=warn,lsm_tree=warn";
+/// The libraries' notes of level info (every setting of a client, every file of a store) tell an operator nothing; nor does it
+/// that a producer was dropped without being closed, which is how appenders end on purpose.
+const LOG: &str = "info,confluent_kafka=warn,confluent_kafka::producer::kafka_producer=error,fjall=warn,lsm_tree=warn";
 
 /// Logs and traces.
 #[derive(Debug, Clone, clap::Args)]
