@@ -10,14 +10,17 @@ mod buffer;
 mod pump;
 mod tap;
 
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::io;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 use schemas::{Envelope, Topic};
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use self::buffer::{Buffer, Place, Positions, Taken};
+use self::pump::Pump;
 pub use self::tap::{Flow, Tap};
 use crate::{Appender, AssignmentSink, Decoded, EventLog, LogError, Membership, Partition, Reader, ReportSink, Stored};
 
@@ -32,7 +35,33 @@ impl SharedLog {
     /// what it does not. What owners tell `tap` is not fetched while they tell everything that is followed.
     #[must_use]
     pub fn new(log: Arc<dyn EventLog>, decode: Decode, tap: Tap) -> Self {
-        Self { log, feed: Arc::new(Feed { decode, tap, buffer: Mutex::default(), changed: Condvar::new() }) }
+        Self { log, feed: Arc::new(Feed::new(decode, tap, None)) }
+    }
+
+    /// The same without a thread: whoever drives the steps reads for all. For a simulation, in which nobody may wait for another.
+    #[must_use]
+    pub fn stepped(log: Arc<dyn EventLog>, decode: Decode, tap: Tap) -> (Self, Steps) {
+        let steps = Steps(Arc::default());
+        let feed = Feed::new(decode, tap, Some(Arc::downgrade(&steps.0)));
+        (Self { log, feed: Arc::new(feed) }, steps)
+    }
+}
+
+/// What reads for all followers of a [`SharedLog::stepped`]. With it the reading ends.
+pub struct Steps(Arc<Mutex<Option<Pump>>>);
+
+impl Steps {
+    /// Goes on a little, if anybody follows. Answers how many records it handed on that owners had told.
+    pub fn step(&self) -> u64 {
+        // It is not held meanwhile: one that has ended says so to its followers when it is dropped.
+        let Some(mut pump) = self.0.lock().take() else { return 0 };
+        let before = pump.told;
+        let goes_on = pump.goes_on();
+        let told = pump.told - before;
+        if goes_on {
+            *self.0.lock() = Some(pump);
+        }
+        told
     }
 }
 
@@ -80,17 +109,21 @@ struct Feed {
     buffer: Mutex<Buffer>,
     /// There are more records, or the pump has ended.
     changed: Condvar,
+    /// Where the pump is, if not on a thread of its own.
+    stepped: Option<Weak<Mutex<Option<Pump>>>>,
 }
 
 impl Feed {
+    fn new(decode: Decode, tap: Tap, stepped: Option<Weak<Mutex<Option<Pump>>>>) -> Self {
+        Self { decode, tap, buffer: Mutex::default(), changed: Condvar::new(), stepped }
+    }
+
     /// Begins to follow; starts the pump where none runs.
     fn follow(self: &Arc<Self>, log: &Arc<dyn EventLog>, positions: &Positions) -> Option<Place> {
         let mut buffer = self.buffer.lock();
         let place = buffer.seat(positions)?;
         if !buffer.running {
-            let (feed, log) = (Arc::clone(self), Arc::clone(log));
-            let started = std::thread::Builder::new().name("log-feed".to_owned()).spawn(|| pump::run(feed, log));
-            if let Err(error) = started {
+            if let Err(error) = self.start(log) {
                 tracing::warn!(%error, "no thread for shared reading: every reader reads alone");
                 buffer.clear();
                 return None;
@@ -98,6 +131,17 @@ impl Feed {
             buffer.running = true;
         }
         Some(place)
+    }
+
+    fn start(self: &Arc<Self>, log: &Arc<dyn EventLog>) -> io::Result<()> {
+        let (feed, log) = (Arc::clone(self), Arc::clone(log));
+        let Some(stepped) = &self.stepped else {
+            let thread = std::thread::Builder::new().name("log-feed".to_owned());
+            return thread.spawn(|| Pump::new(feed, log).run()).map(drop);
+        };
+        let stepped = stepped.upgrade().ok_or_else(|| io::Error::other("nobody steps any more"))?;
+        *stepped.lock() = Some(Pump::new(feed, log).without_waiting());
+        Ok(())
     }
 
     /// Waits for records until `deadline`.
@@ -108,7 +152,8 @@ impl Feed {
                 Taken::Records(records) if records.is_empty() && max > 0 => {}
                 taken => return taken,
             }
-            if self.changed.wait_until(&mut buffer, deadline).timed_out() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() || self.changed.wait_for(&mut buffer, left).timed_out() {
                 return Taken::Records(Vec::new());
             }
         }
@@ -118,7 +163,7 @@ impl Feed {
     fn leave(&self, place: &Place) {
         let mut buffer = self.buffer.lock();
         buffer.cursors.remove(&place.follower);
-        while buffer.cursors.is_empty() && buffer.running {
+        while buffer.cursors.is_empty() && buffer.running && self.stepped.is_none() {
             self.changed.wait(&mut buffer);
         }
     }

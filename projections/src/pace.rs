@@ -67,6 +67,11 @@ impl Rests {
         Self { left, ..self }
     }
 
+    /// Most records to read at once, of at most `most`.
+    pub(crate) fn batch_events(&self, most: usize) -> usize {
+        self.pace.batch_events(most)
+    }
+
     /// Rests if it is too early for another step: a record that is folded, or a row.
     pub fn rest(&mut self) {
         self.steps += 1;

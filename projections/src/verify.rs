@@ -211,7 +211,7 @@ pub fn fold_all<V: View>(
     let mut empty = 0;
     while until.iter().any(|(partition, end)| tail.next(*partition) < *end) {
         let before = tail.checkpoints();
-        for mut admitted in tail.poll(POLL_RECORDS, POLL).map_err(failed)? {
+        for mut admitted in tail.poll(rests.batch_events(POLL_RECORDS), POLL).map_err(failed)? {
             rests.rest();
             let (partition, offset) = (admitted.partition, admitted.offset);
             let left_out = exceptions.parked.contains(&(partition, offset)) || exceptions.scope.leaves_out(&admitted);

@@ -38,6 +38,8 @@ pub struct Outcome {
     pub steps: u64,
     /// Records that were replicated.
     pub records: u64,
+    /// Records that views had from owners of their process, without fetching them.
+    pub told: u64,
     /// Simulated time, in milliseconds.
     pub ms: u64,
     /// What was not as it has to be, if anything.
@@ -65,6 +67,7 @@ pub fn run(seed: u64, verbose: bool) -> Outcome {
             hash: world.trace.hash(),
             steps: world.trace.steps,
             records: world.trace.records,
+            told: world.told(),
             ms: world.ms(),
             violation,
             notes: world.trace.notes.take().unwrap_or_default(),
@@ -79,7 +82,7 @@ pub fn run_caught(seed: u64, verbose: bool) -> Outcome {
         let what = panic.downcast_ref::<String>().cloned();
         let what = what.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string));
         let violation = Some(format!("panicked: {}", what.unwrap_or_default()));
-        Outcome { seed, hash: 0, steps: 0, records: 0, ms: 0, violation, notes: Vec::new() }
+        Outcome { seed, hash: 0, steps: 0, records: 0, told: 0, ms: 0, violation, notes: Vec::new() }
     })
 }
 
@@ -135,13 +138,13 @@ async fn rest_views(world: &mut World) -> Result<(), String> {
             world.trace.steps += 1;
             world.calm_step().await?;
         }
-        for view in &mut world.views {
-            if view.stopped().is_none() {
-                view.check(&world.judge)?;
+        for view in 0..world.views.len() {
+            if world.views[view].stopped().is_none() {
+                world.views[view].check(&world.judge)?;
             } else if rebuilt {
                 return Err("a view that was rebuilt has stopped".to_owned());
             } else {
-                view.rebuild();
+                world.rebuild(view);
             }
         }
     }

@@ -45,6 +45,7 @@ struct Report {
     seconds: f64,
     steps: u64,
     records: u64,
+    told: u64,
     simulated_seconds: u64,
     violations: Vec<Violation>,
 }
@@ -73,12 +74,13 @@ fn run(args: &Args) -> Result<()> {
     }
     let report = simulate(args)?;
     println!(
-        "{} seeds from {} in {:.1} s: {} steps, {} records, {} simulated seconds, {} violations",
+        "{} seeds from {} in {:.1} s: {} steps, {} records, {} of them told to views, {} simulated seconds, {} violations",
         report.seeds,
         report.from,
         report.seconds,
         report.steps,
         report.records,
+        report.told,
         report.simulated_seconds,
         report.violations.len()
     );
@@ -129,6 +131,7 @@ fn simulate(args: &Args) -> Result<Report> {
         seconds: begin.elapsed().as_secs_f64(),
         steps: sum(|outcome| outcome.steps),
         records: sum(|outcome| outcome.records),
+        told: sum(|outcome| outcome.told),
         simulated_seconds: sum(|outcome| outcome.ms) / 1_000,
         violations: outcomes
             .iter()

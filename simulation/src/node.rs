@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -11,9 +12,11 @@ use commands::{Commands, Options, Peers, Router};
 use domain::Timestamp;
 use domain::order::Order;
 use domain::stock::StockItem;
-use eventlog::shared::Tap;
+use eventlog::EventLog;
+use eventlog::shared::{SharedLog, Steps, Tap};
 use eventlog::simulated::SimulatedLog;
 use parking_lot::Mutex;
+use projections::views::decoder;
 use schemas::Codec;
 use tokio::time::Instant;
 
@@ -48,6 +51,8 @@ pub(crate) struct Node {
     /// The store as it was some time ago: what the disk may have if the machine went down, too.
     older: Arc<Store>,
     life: Option<Life>,
+    /// How many records the views of its process did not have to fetch.
+    pub told: Arc<AtomicU64>,
 }
 
 /// What a crash ends.
@@ -56,6 +61,8 @@ struct Life {
     stock: Arc<Router<StockItem>>,
     jobs: Vec<Job>,
     begun: Begun,
+    /// What the views of its process read: all that its owners confirm need not be fetched.
+    shared: Arc<dyn EventLog>,
     _commands: Commands,
 }
 
@@ -65,6 +72,19 @@ struct Job {
 }
 
 type Begun = Arc<Mutex<Vec<Box<dyn Work>>>>;
+
+/// What reads for the views of the process.
+struct Reading {
+    steps: Steps,
+    told: Arc<AtomicU64>,
+}
+
+impl Work for Reading {
+    fn step(&mut self, _: Duration) -> Next {
+        self.told.fetch_add(self.steps.step(), Ordering::Relaxed);
+        Next::Now
+    }
+}
 
 struct Simulated {
     clock: Clock,
@@ -94,7 +114,7 @@ impl Outside for Simulated {
 
 impl Node {
     pub fn new(name: String, skew_ms: i64) -> Self {
-        Self { name, skew_ms, store: Store::in_memory(), older: Store::in_memory(), life: None }
+        Self { name, skew_ms, store: Store::in_memory(), older: Store::in_memory(), life: None, told: Arc::default() }
     }
 
     pub fn is_alive(&self) -> bool {
@@ -105,8 +125,13 @@ impl Node {
         self.life.as_ref().map(|life| (Arc::clone(&life.orders), Arc::clone(&life.stock)))
     }
 
+    /// The log as the views of its process read it.
+    pub fn shared(&self) -> Option<Arc<dyn EventLog>> {
+        self.life.as_ref().map(|life| Arc::clone(&life.shared))
+    }
+
     pub fn start(&mut self, log: &SimulatedLog, network: &Network, clock: Clock, random: &Random) {
-        let begun = Begun::default();
+        let (begun, tap) = (Begun::default(), Tap::default());
         let (skew_ms, random) = (self.skew_ms, random.clone());
         let outside = Arc::new(Simulated { clock, skew_ms, random, begun: Arc::clone(&begun) });
         let options = Options {
@@ -116,16 +141,20 @@ impl Node {
             queue_max: 16,
             states_bytes_max: 0,
             warm_copies: true,
-            tap: Tap::default(),
+            tap: tap.clone(),
         };
         let peers: Arc<dyn Peers> = Arc::new(network.of(&self.name));
-        let (log, codec, store) = (Arc::new(log.clone()), Arc::new(Codec::local()), Arc::clone(&self.store));
+        let (codec, store) = (Arc::new(Codec::local()), Arc::clone(&self.store));
+        let log: Arc<dyn EventLog> = Arc::new(log.clone());
+        let (shared, steps) = SharedLog::stepped(Arc::clone(&log), decoder(Arc::clone(&codec)), tap);
+        begun.lock().push(Box::new(Reading { steps, told: Arc::clone(&self.told) }));
         let mut commands = Commands::on(log, codec, peers, outside, store, options);
         let orders = commands.serve::<Order>().expect("the simulated log makes appenders");
         let stock = commands.serve::<StockItem>().expect("the simulated log makes appenders");
         commands.join("owners").expect("the simulated log has groups");
         network.up(&self.name, commands.local());
-        self.life = Some(Life { orders, stock, jobs: Vec::new(), begun, _commands: commands });
+        let shared = Arc::new(shared);
+        self.life = Some(Life { orders, stock, jobs: Vec::new(), begun, shared, _commands: commands });
     }
 
     /// The disk stops following.

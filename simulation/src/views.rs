@@ -1,4 +1,5 @@
-//! One view, folded by two of the real projectors at once into one store in memory that is slow and fails.
+//! One view, folded by two of the real projectors at once into one store in memory that is slow and fails. One of them runs in
+//! the process of a node, with whose owners it shares what they confirm; the other reads the log by itself.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -6,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use eventlog::simulated::SimulatedLog;
-use eventlog::{Admitted, Partition};
+use eventlog::{Admitted, EventLog, Partition};
 use parking_lot::Mutex;
 use projections::ViewState;
 use projections::generations::{Generations, Scope};
@@ -106,12 +107,14 @@ impl<V: MemoryView> Store<V> for Rough<V> {
 
 /// A view with its store and its projectors, whatever its row.
 pub(crate) trait Watched {
-    /// Kills the `seat`th projector, or starts it where none runs.
-    fn toggle(&mut self, seat: usize);
+    /// Kills the `seat`th projector, or starts it where none runs; the second in the process of a node.
+    fn toggle(&mut self, seat: usize, place: &Place);
+    /// The projector in the process of that node ends with it.
+    fn die_with(&mut self, node: usize);
     /// Starts whoever does not run, with a store that fails no more.
-    fn heal(&mut self);
+    fn heal(&mut self, place: &Place);
     /// Begins anew with an empty store, as an operator does with a view that has stopped.
-    fn rebuild(&mut self);
+    fn rebuild(&mut self, place: &Place);
     /// Whether a projector has stopped and says why.
     fn stopped(&self) -> Option<String>;
     /// Whether it may stop: the log of one of its topics has lost something.
@@ -122,19 +125,34 @@ pub(crate) trait Watched {
     fn check(&self, judge: &Judge) -> Result<(), String>;
 }
 
+/// A node and the log as the views of its process read it.
+pub(crate) type Place = (usize, Arc<dyn EventLog>);
+
+/// A projector that runs.
+struct Seated {
+    running: JoinHandle<()>,
+    progress: Progress,
+    /// In the process of which node.
+    node: Option<usize>,
+}
+
 pub(crate) struct Watch<V: MemoryView> {
     log: SimulatedLog,
+    /// Those that anything is written to: an owner of each of the others would have nothing to do.
+    scope: Scope,
     codec: Arc<Codec>,
     store: Rough<V>,
-    seats: [Option<(JoinHandle<()>, Progress)>; 2],
+    seats: [Option<Seated>; 2],
     batch_events: usize,
 }
 
 impl<V: MemoryView> Watch<V> {
-    pub fn new(log: &SimulatedLog, random: &Random, errors: u64, batch_events: usize) -> Self {
+    pub fn new(log: &SimulatedLog, random: &Random, errors: u64, batch_events: usize, used: &[Partition]) -> Self {
         let store =
             Rough { store: MemoryStore::default(), random: random.clone(), errors: Arc::new(Mutex::new(errors)) };
-        Self { log: log.clone(), codec: Arc::new(Codec::local()), store, seats: [None, None], batch_events }
+        let partitions = used.iter().copied().filter(|partition| V::TOPICS.contains(&partition.topic)).collect();
+        let scope = Scope { partitions, from: None };
+        Self { log: log.clone(), scope, codec: Arc::new(Codec::local()), store, seats: [None, None], batch_events }
     }
 
     fn snapshot(&self) -> Snapshot<V> {
@@ -154,47 +172,59 @@ fn now<T>(future: impl Future<Output = T>) -> Option<T> {
 }
 
 impl<V: MemoryView> Watched for Watch<V> {
-    fn toggle(&mut self, seat: usize) {
-        if let Some((running, _)) = self.seats[seat].take() {
-            return running.abort();
+    fn toggle(&mut self, seat: usize, (node, shared): &Place) {
+        if let Some(seated) = self.seats[seat].take() {
+            return seated.running.abort();
         }
+        let (log, node): (Arc<dyn EventLog>, _) = match seat {
+            0 => (Arc::new(self.log.clone()), None),
+            _ => (Arc::clone(shared), Some(*node)),
+        };
         let progress = Progress::default();
         let context = Context {
-            log: Arc::new(self.log.clone()),
+            log,
             codec: Arc::clone(&self.codec),
             progress: progress.clone(),
             batch_events: self.batch_events,
             pace: Pace::Unbounded,
-            scope: Scope::default(),
+            scope: self.scope.clone(),
             shutdown: CancellationToken::new(),
         };
         let random = self.store.random.clone();
         let chance = Arc::new(move || random.next() as u32);
         let projector = Projector::<V, _>::new(context, self.store.clone()).simulated(chance);
-        self.seats[seat] = Some((tokio::spawn(projector.run()), progress));
+        self.seats[seat] = Some(Seated { running: tokio::spawn(projector.run()), progress, node });
     }
 
-    fn heal(&mut self) {
+    fn die_with(&mut self, node: usize) {
+        for seat in &mut self.seats {
+            if let Some(seated) = seat.take_if(|seated| seated.node == Some(node)) {
+                seated.running.abort();
+            }
+        }
+    }
+
+    fn heal(&mut self, place: &Place) {
         *self.store.errors.lock() = 0;
         for seat in 0..self.seats.len() {
             if self.seats[seat].is_none() {
-                self.toggle(seat);
+                self.toggle(seat, place);
             }
         }
     }
 
-    fn rebuild(&mut self) {
+    fn rebuild(&mut self, place: &Place) {
         for seat in &mut self.seats {
-            if let Some((running, _)) = seat.take() {
-                running.abort();
+            if let Some(seated) = seat.take() {
+                seated.running.abort();
             }
         }
         self.store.store = MemoryStore::default();
-        self.heal();
+        self.heal(place);
     }
 
     fn stopped(&self) -> Option<String> {
-        self.seats.iter().flatten().find_map(|(_, progress)| match progress.state(V::NAME) {
+        self.seats.iter().flatten().find_map(|seated| match seated.progress.state(V::NAME) {
             Some(ViewState::Stopped { reason }) => Some(format!("{}: {reason}", V::NAME)),
             _ => None,
         })

@@ -2,6 +2,7 @@
 
 mod faults;
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use commands::SendError;
@@ -20,7 +21,7 @@ use crate::plan::Plan;
 use crate::random::Random;
 use crate::shop::Request;
 use crate::trace::Trace;
-use crate::views::{Watch, Watched};
+use crate::views::{Place, Watch, Watched};
 
 pub(crate) struct World {
     pub random: Random,
@@ -57,12 +58,13 @@ impl World {
         let mut judge = Judge::new();
         let requests: Vec<_> = (0..plan.commands).map(|number| Request::any(&random, &skus, &orders, number)).collect();
         requests.iter().for_each(|request| judge.expect(request));
-        let partitions = judge.partitions().into_iter().map(|partition| (partition, Vec::new())).collect();
+        let used = judge.partitions();
+        let partitions = used.iter().map(|partition| (*partition, Vec::new())).collect();
         let errors = plan.store_errors;
         let views: Vec<Box<dyn Watched>> = vec![
-            Box::new(Watch::<StockLevel>::new(&log, &random, errors, plan.batch_max)),
-            Box::new(Watch::<OrderDetail>::new(&log, &random, errors, plan.batch_max)),
-            Box::new(Watch::<Activity>::new(&log, &random, errors, plan.batch_max)),
+            Box::new(Watch::<StockLevel>::new(&log, &random, errors, plan.batch_max, &used)),
+            Box::new(Watch::<OrderDetail>::new(&log, &random, errors, plan.batch_max, &used)),
+            Box::new(Watch::<Activity>::new(&log, &random, errors, plan.batch_max, &used)),
         ];
         let skew = |random: &Random| if plan.skewed { random.within(0..172_800_000) as i64 - 86_400_000 } else { 0 };
         let nodes = (0..plan.nodes).map(|number| Node::new(format!("node-{number}"), skew(&random))).collect();
@@ -85,7 +87,7 @@ impl World {
         };
         (0..world.nodes.len()).for_each(|node| world.start(node));
         (0..world.partitions.len()).for_each(|at| world.assign(at));
-        (0..world.views.len()).for_each(|view| world.views[view].toggle(0));
+        (0..world.views.len()).for_each(|view| world.toggle(view, 0));
         world
     }
 
@@ -158,7 +160,34 @@ impl World {
         self.trace.note(|| format!("node {node} crashes"));
         self.clients.hang_up(node);
         self.nodes[node].crash(&self.network, &self.random);
+        self.views.iter_mut().for_each(|view| view.die_with(node));
         self.partitions.iter_mut().for_each(|(_, believers)| believers.retain(|believer| *believer != node));
+    }
+
+    /// A projector is killed, or starts: the second in the process of any node, if there is one.
+    fn toggle(&mut self, view: usize, seat: usize) {
+        let place = self.any_place();
+        self.trace.note(|| format!("projector {seat} of view {view}"));
+        if let Some(place) = place {
+            self.views[view].toggle(seat, &place);
+        }
+    }
+
+    fn any_place(&self) -> Option<Place> {
+        let places = self.nodes.iter().enumerate().filter_map(|(number, node)| Some((number, node.shared()?)));
+        self.random.pick(&places.collect::<Vec<_>>()).cloned()
+    }
+
+    /// An operator builds a view anew that has stopped.
+    pub fn rebuild(&mut self, view: usize) {
+        if let Some(place) = self.any_place() {
+            self.views[view].rebuild(&place);
+        }
+    }
+
+    /// How many records views had from owners of their process.
+    pub fn told(&self) -> u64 {
+        self.nodes.iter().map(|node| node.told.load(Ordering::Relaxed)).sum()
     }
 
     /// A node is told that it owns a partition; the others that they do not, unless ownership is split.

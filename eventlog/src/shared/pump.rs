@@ -1,4 +1,4 @@
-//! The thread that reads for all followers, or, while owners of this process tell everything, hands on what they tell.
+//! Reads for all followers, on a thread of its own, or, while owners of this process tell everything, hands on what they tell.
 //!
 //! What is told is in the log: its owner has the log's word for it. Three things can make it less than the log has, or more,
 //! and each leads back to reading: the owner ends (it looks itself whether the log still has its claim and its last record),
@@ -6,11 +6,13 @@
 //! record that was told, and fails where that is not in the log any more: then who follows compares its checkpoint.
 
 use std::collections::BTreeMap;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use schemas::Envelope;
+use tokio::time::Instant;
 
 use super::Feed;
 use super::buffer::{Positions, weight};
@@ -30,33 +32,39 @@ const LEADER_BEHIND: Duration = Duration::from_secs(2);
 /// How often, while all is told, the log is asked for the end of one partition after the other.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-/// Reads until nobody follows any more, or the log fails.
-pub(super) fn run(feed: Arc<Feed>, log: Arc<dyn EventLog>) {
-    // Dropped last, also by a panic: then nobody waits for this thread any more, and it has let go of the log.
-    let ending = Ending(feed);
-    let pump = Pump { feed: &ending.0, log, mode: Mode::reading(), last: BTreeMap::new(), max: READ_MAX };
-    if let Err(error) = pump.run() {
-        tracing::debug!(error = &error as &dyn std::error::Error, "shared reading failed");
-    }
+/// Its owner drives it.
+pub(super) struct Pump {
+    log: Arc<dyn EventLog>,
+    mode: Mode,
+    /// For how many partitions the mode is.
+    partitions: usize,
+    /// The last record that was told of each partition, until it was read.
+    last: BTreeMap<Partition, Stored>,
+    /// How many records that were told it handed on.
+    pub told: u64,
+    /// Most records to read next.
+    max: usize,
+    /// How long to wait for something to do.
+    wait: Duration,
+    /// Dropped last, also by a panic: then nobody waits for this pump any more, and it has let go of the log.
+    feed: Ending,
 }
 
 struct Ending(Arc<Feed>);
 
-impl Drop for Ending {
-    fn drop(&mut self) {
-        self.0.tap.stop();
-        self.0.end();
+impl Deref for Ending {
+    type Target = Feed;
+
+    fn deref(&self) -> &Feed {
+        &self.0
     }
 }
 
-struct Pump<'f> {
-    feed: &'f Feed,
-    log: Arc<dyn EventLog>,
-    mode: Mode,
-    /// The last record that was told of each partition, until it was read.
-    last: BTreeMap<Partition, Stored>,
-    /// Most records to read next.
-    max: usize,
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.tap.stop();
+        self.end();
+    }
 }
 
 enum Mode {
@@ -83,27 +91,48 @@ impl Mode {
     }
 }
 
-impl Pump<'_> {
-    fn run(mut self) -> Result<(), LogError> {
-        let mut partitions = 0;
-        loop {
-            let next = {
-                let buffer = self.feed.buffer.lock();
-                if buffer.cursors.is_empty() {
-                    return Ok(());
-                }
-                buffer.next.clone()
-            };
-            // They only become more.
-            if next.len() > partitions {
-                partitions = next.len();
-                self.read_on();
+impl Pump {
+    pub fn new(feed: Arc<Feed>, log: Arc<dyn EventLog>) -> Self {
+        let (mode, last) = (Mode::reading(), BTreeMap::new());
+        Self { log, mode, partitions: 0, last, told: 0, max: READ_MAX, wait: WAIT, feed: Ending(feed) }
+    }
+
+    /// It does what there is to do, and returns.
+    pub fn without_waiting(self) -> Self {
+        Self { wait: Duration::ZERO, ..self }
+    }
+
+    /// Reads until nobody follows any more, or the log fails.
+    pub fn run(mut self) {
+        while self.goes_on() {}
+    }
+
+    /// A little of that; false at the end.
+    pub fn goes_on(&mut self) -> bool {
+        self.step().unwrap_or_else(|error| {
+            tracing::debug!(error = &error as &dyn std::error::Error, "shared reading failed");
+            false
+        })
+    }
+
+    fn step(&mut self) -> Result<bool, LogError> {
+        let next = {
+            let buffer = self.feed.buffer.lock();
+            if buffer.cursors.is_empty() {
+                return Ok(false);
             }
-            match self.mode {
-                Mode::Reading { .. } => self.read(&next)?,
-                Mode::Told { .. } => self.listen(&next),
-            }
+            buffer.next.clone()
+        };
+        // They only become more.
+        if next.len() > self.partitions {
+            self.partitions = next.len();
+            self.read_on();
         }
+        match self.mode {
+            Mode::Reading { .. } => self.read(&next)?,
+            Mode::Told { .. } => self.listen(&next),
+        }
+        Ok(true)
     }
 
     fn read_on(&mut self) {
@@ -120,7 +149,7 @@ impl Pump<'_> {
                     if since.elapsed() > LEADER_BEHIND {
                         return Err(lost_what_was_told(lost));
                     }
-                    sleep(WAIT);
+                    sleep(self.wait);
                     return Ok(());
                 }
                 let from = |(partition, next): (&Partition, &u64)| {
@@ -129,7 +158,7 @@ impl Pump<'_> {
                 none.insert(self.log.reader(&next.iter().map(from).collect::<Vec<_>>())?)
             }
         };
-        let mut batch = reader.poll(self.max, WAIT)?;
+        let mut batch = reader.poll(self.max, self.wait)?;
         for stored in &batch {
             if let Some(told) = self.last.remove(&stored.partition) {
                 compare(&told, stored)?;
@@ -159,7 +188,7 @@ impl Pump<'_> {
 
     fn listen(&mut self, next: &Positions) {
         let Mode::Told { taken, .. } = &mut self.mode else { return };
-        let told = self.feed.tap.take(WAIT, *taken);
+        let told = self.feed.tap.take(self.wait, *taken);
         *taken = Instant::now();
         let Some(told) = told else { return self.read_on() };
         let (mut next, mut batch) = (next.clone(), Vec::with_capacity(told.len()));
@@ -172,6 +201,7 @@ impl Pump<'_> {
             }
             if stored.offset == *next {
                 *next += 1;
+                self.told += 1;
                 self.last.insert(stored.partition, stored.clone());
                 batch.push(stored);
             }

@@ -7,9 +7,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
+use tokio::time::Instant;
 
 use super::buffer::{Positions, weight};
 use crate::{Partition, Stored};
@@ -68,7 +69,8 @@ impl Tap {
         self.0.stop(&mut flows);
     }
 
-    /// What was told since it was asked at `last`, as soon as there is something; `None` where it is kept no longer.
+    /// What was told since it was asked at `last`, as soon as there is something, or after `wait`; `None` where it is kept no
+    /// longer. Where nobody may wait it is not gathered.
     pub(super) fn take(&self, wait: Duration, last: Instant) -> Option<Vec<Stored>> {
         {
             let mut flows = self.0.flows.lock();
@@ -79,7 +81,7 @@ impl Tap {
                 return self.is_drawn().then(Vec::new);
             }
         }
-        sleep(GATHER.saturating_sub(last.elapsed()));
+        sleep(GATHER.saturating_sub(last.elapsed()).min(wait));
         let mut flows = self.0.flows.lock();
         flows.bytes = 0;
         let records = std::mem::take(&mut flows.records);

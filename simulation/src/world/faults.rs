@@ -88,8 +88,7 @@ impl World {
             }
             Fault::Projector => {
                 let (view, seat) = (self.random.index(self.views.len()), self.random.index(2));
-                self.trace.note(|| format!("projector {seat} of view {view}"));
-                self.views[view].toggle(seat);
+                self.toggle(view, seat);
             }
         }
         Ok(())
@@ -124,6 +123,9 @@ impl World {
             let node = self.random.index(self.nodes.len());
             self.give(at, node, false);
         }
-        self.views.iter_mut().for_each(|view| view.heal());
+        for view in 0..self.views.len() {
+            let place = self.any_place();
+            place.iter().for_each(|place| self.views[view].heal(place));
+        }
     }
 }
