@@ -18,6 +18,8 @@ pub enum Pace {
 
 /// Parts of a second into which a rate is divided.
 const MOMENTS: u64 = 40;
+/// Such a part.
+const MOMENT: Duration = Duration::from_millis(1_000 / MOMENTS);
 /// Longest rest.
 const REST_MAX: Duration = Duration::from_secs(1);
 /// How many records or rows are gone through in the time in which one event is folded into a store.
@@ -34,9 +36,15 @@ impl Pace {
         }
     }
 
-    /// How long to rest after a step that took so long.
-    pub(crate) fn rest_after(self, worked: Duration) -> Option<Duration> {
-        (self != Self::Unbounded).then(|| worked.min(REST_MAX))
+    /// How long to rest after a step that took so long, in which all was done that a moment may have, or all that there was.
+    pub(crate) fn rest_after(self, worked: Duration, full: bool) -> Option<Duration> {
+        let gathers = if full { Duration::ZERO } else { MOMENT.saturating_sub(worked) };
+        (self != Self::Unbounded).then(|| worked.min(REST_MAX).max(gathers))
+    }
+
+    /// Whether somebody may wait for what is written next.
+    pub(crate) fn is_awaited(self) -> bool {
+        self == Self::Unbounded
     }
 
     /// How long folding so many records is to take at least.
@@ -51,20 +59,13 @@ pub struct Rests {
     pace: Pace,
     since: Instant,
     steps: u64,
-    /// How much longer it may rest.
-    left: Duration,
 }
 
 impl Rests {
     /// For the comparison of a generation that is folded at this pace.
     #[must_use]
     pub fn at(pace: Pace) -> Self {
-        Self { pace, since: Instant::now(), steps: 0, left: Duration::MAX }
-    }
-
-    /// No longer than that in all.
-    pub(crate) fn within(self, left: Duration) -> Self {
-        Self { left, ..self }
+        Self { pace, since: Instant::now(), steps: 0 }
     }
 
     /// Most records to read at once, of at most `most`.
@@ -72,14 +73,13 @@ impl Rests {
         self.pace.batch_events(most)
     }
 
-    /// Rests if it is too early for another step: a record that is folded, or a row.
-    pub fn rest(&mut self) {
-        self.steps += 1;
+    /// Rests if it is too early for another step after so many: records that are folded, or rows.
+    pub fn rest(&mut self, steps: usize) {
+        self.steps += steps as u64;
         let Some(due) = self.pace.due(self.steps / COMPARED) else { return };
-        let early = due.saturating_sub(self.since.elapsed()).min(self.left);
+        let early = due.saturating_sub(self.since.elapsed());
         if early >= REST_MIN {
             sleep(early);
-            self.left -= early;
         }
     }
 }
@@ -99,19 +99,29 @@ mod tests {
     #[test]
     fn a_slow_store_is_worked_with_half_of_the_time() {
         let step = Duration::from_millis(300);
-        assert_eq!(Pace::Rate(5_000).rest_after(step), Some(step));
-        assert_eq!(Pace::Rate(5_000).rest_after(5 * step), Some(REST_MAX));
-        assert_eq!(Pace::Unbounded.rest_after(step), None);
+        assert_eq!(Pace::Rate(5_000).rest_after(step, true), Some(step));
+        assert_eq!(Pace::Rate(5_000).rest_after(5 * step, true), Some(REST_MAX));
+        assert_eq!(Pace::Unbounded.rest_after(step, true), None);
     }
 
     #[test]
-    fn a_comparison_rests_until_there_is_no_time_for_more() {
+    fn what_nobody_waits_for_is_gathered() {
+        let [quick, slow] = [5, 20].map(Duration::from_millis);
+        let rests = |worked, full| Pace::Rate(5_000).rest_after(worked, full);
+        assert_eq!([rests(quick, true), rests(quick, false)], [Some(quick), Some(MOMENT - quick)]);
+        assert_eq!([rests(slow, true), rests(slow, false)], [Some(slow); 2]);
+        assert_eq!(Pace::Unbounded.rest_after(quick, false), None);
+    }
+
+    #[test]
+    fn a_comparison_rests() {
         let begun = Instant::now();
-        let mut rests = Rests::at(Pace::Rate(1_000)).within(Duration::from_millis(30));
-        (0..80).for_each(|_| rests.rest());
+        let mut rests = Rests::at(Pace::Rate(1_000));
+        (0..40).for_each(|_| rests.rest(2));
         assert!(begun.elapsed() >= Duration::from_millis(19), "{:?}", begun.elapsed());
+        let mut none = Rests::at(Pace::Unbounded);
         // That would be 25 seconds.
-        (0..100_000).for_each(|_| rests.rest());
-        assert_eq!(rests.left, Duration::ZERO);
+        none.rest(100_000);
+        assert!(begun.elapsed() < Duration::from_secs(20));
     }
 }

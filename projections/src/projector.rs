@@ -279,7 +279,7 @@ impl<V: View, S: Store<V>> Projector<V, S> {
         self.course.publish(positions);
         let took = started.elapsed();
         measure(batch, took, &self.labels);
-        if let Some(rest) = self.context.pace.rest_after(took) {
+        if let Some(rest) = self.context.pace.rest_after(took, batch.full) {
             self.context.shutdown.run_until_cancelled(sleep(rest)).await;
         }
         Ok(())
@@ -288,7 +288,9 @@ impl<V: View, S: Store<V>> Projector<V, S> {
     /// Loads anew each time: after an error nobody knows what the store holds.
     async fn attempt(&self, batch: &Batch<V>) -> Result<(), Failed> {
         let changes = Changes { park: batch.parked.clone(), ..Changes::default() };
-        self.fold(&batch.events, batch.moves.clone(), changes, batch.full).await
+        // What nobody waits for need not wait for the disk.
+        let behind = batch.full || !self.context.pace.is_awaited();
+        self.fold(&batch.events, batch.moves.clone(), changes, behind).await
     }
 
     /// Folds events into the rows that the store has, and commits.

@@ -32,16 +32,21 @@ pub trait Store<V: View>: Clone + Send + Sync + 'static {
     /// then. After any other error it may have been written: committing again tells, by the first of these answers.
     fn commit(&self, commit: Commit<V>) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Gives each row to `visit`, in any order, and says what the rows reflect: everything as of one moment. After an error
-    /// some rows may have been given.
-    fn scan(&self, visit: Visit<'_, V>) -> impl Future<Output = Result<Reflects, StoreError>> + Send;
+    /// Gives those rows to `visit` whose keys come after `after`, or all: at least the first `most` of them, as far as there are so
+    /// many, in any order. Says what these rows reflect: everything as of one moment. After an error some may have been given.
+    fn scan(
+        &self,
+        after: Option<&V::Key>,
+        most: usize,
+        visit: Visit<'_, V>,
+    ) -> impl Future<Output = Result<Reflects, StoreError>> + Send;
 
     /// All rows, by key: for views that fit into memory, such as those of tests.
     fn snapshot(&self) -> impl Future<Output = Result<Snapshot<V>, StoreError>> + Send {
         async {
             let mut rows = BTreeMap::new();
             let mut add = |row: V| drop(rows.insert(row.key(), row));
-            let reflects = self.scan(&mut add).await?;
+            let reflects = self.scan(None, usize::MAX, &mut add).await?;
             Ok(Snapshot { rows, reflects })
         }
     }

@@ -125,10 +125,10 @@ impl<V: MemoryView, S: Store<V>> Store<V> for Placed<V, S> {
         }
     }
 
-    async fn scan(&self, visit: Visit<'_, V>) -> Result<Reflects, StoreError> {
+    async fn scan(&self, after: Option<&V::Key>, most: usize, visit: Visit<'_, V>) -> Result<Reflects, StoreError> {
         match self {
-            Self::Memory(store) => store.scan(visit).await,
-            Self::Server(store) => store.scan(visit).await,
+            Self::Memory(store) => store.scan(after, most, visit).await,
+            Self::Server(store) => store.scan(after, most, visit).await,
         }
     }
 

@@ -5,14 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use eventlog::{EventLog, LogError, Partition, Tail, TailError};
+use foldhash::{HashMap, HashMapExt};
 use schemas::{Codec, CodecError};
 use serde::Serialize;
 
-use crate::digest::{self, Digests};
+use crate::digest::{self, Digests, Parts};
 use crate::generations::{Notes, Scope, notes_of};
 use crate::pace::Rests;
 use crate::parking::{Place, Resolution, Verdict};
-use crate::store::{Checkpoints, Store, StoreError};
+use crate::store::{Store, StoreError};
 use crate::view::View;
 use crate::views::{ToEach, Views};
 
@@ -118,14 +119,13 @@ pub async fn verify_one<V: View, S: Store<V>>(
     let Notes { scope, pace, .. } = notes_of(store).await.map_err(failed)?;
     let scanned = store.clone();
     let scan = async move { digest::of_store(&scanned, |_| true, pace).await };
-    let (stored, reflects) = digest::apart(scan).await.map_err(failed)?;
+    let (stored, parts) = digest::apart(scan).await.map_err(failed)?;
     let resolutions = store.parking().parked().await.map_err(failed)?.resolutions;
-    let (rows, parked) = (stored.len(), reflects.parked.len());
-    let records = reflects.checkpoints.values().map(|checkpoint| checkpoint.next).sum();
-    let exceptions = Exceptions { parked: reflects.parked, resolutions, scope };
-    let checkpoints = reflects.checkpoints;
+    let exceptions = Exceptions { parked: parts.parked(), resolutions, scope };
+    let (rows, parked) = (stored.len(), exceptions.parked.len());
+    let records = parts.until().values().sum();
     let rests = Rests::at(pace);
-    let fold = move || against_log(stored, &*log, &codec, &checkpoints, &exceptions, rests);
+    let fold = move || against_log(stored, &parts, &*log, &codec, &exceptions, rests);
     let folding = tokio::task::spawn_blocking(fold);
     let found = folding.await.map_err(|source| VerifyError::Fold { view: V::NAME, source })??;
     let keys: Vec<V::Key> = found.shown.keys().cloned().collect();
@@ -151,9 +151,9 @@ struct Found<V: View> {
 /// that one's rows are in memory.
 fn against_log<V: View>(
     mut stored: Digests<V>,
+    parts: &Parts<V>,
     log: &dyn EventLog,
     codec: &Codec,
-    checkpoints: &Checkpoints,
     exceptions: &Exceptions,
     mut rests: Rests,
 ) -> Result<Found<V>, VerifyError> {
@@ -164,11 +164,14 @@ fn against_log<V: View>(
             found.shown.insert(key, folded);
         }
     };
-    for (partition, checkpoint) in checkpoints {
+    for (partition, checkpoint) in &parts.checkpoints {
         checkpoint.verify(log, *partition).map_err(|source| VerifyError::Log { view: V::NAME, source })?;
-        let until = BTreeMap::from([(*partition, checkpoint.next)]);
-        for (key, row) in fold_all::<V>(log, codec, &until, exceptions, &mut rests)? {
-            rests.rest();
+    }
+    let shows = |key: &V::Key, place: &Place| parts.shows(key, place);
+    for (partition, until) in parts.until() {
+        let until = BTreeMap::from([(partition, until)]);
+        for (key, row) in fold_all::<V>(log, codec, &until, exceptions, shows, &mut rests)? {
+            rests.rest(1);
             if stored.remove(&key) != Some(digest::of(&row)) {
                 differs(key, Some(row));
             }
@@ -185,7 +188,7 @@ fn json<V: View>(row: Option<&V>) -> Option<serde_json::Value> {
 /// Records that a view does not fold as they stand in the log.
 #[derive(Debug, Default)]
 pub struct Exceptions {
-    /// Events that wait.
+    /// Events that wait, or waited a moment ago: so they need not be readable.
     pub parked: BTreeSet<Place>,
     /// What operators decided of others.
     pub resolutions: BTreeMap<Place, Resolution>,
@@ -193,7 +196,8 @@ pub struct Exceptions {
     pub scope: Scope,
 }
 
-/// The rows that the log makes of `V`: the plain fold, record by record, of each partition up to the offset given.
+/// The rows that the log makes of `V`: the plain fold, record by record, of each partition up to the offset given, of those
+/// events that a row `shows`.
 ///
 /// # Errors
 /// When the log cannot be read.
@@ -202,32 +206,35 @@ pub fn fold_all<V: View>(
     codec: &Codec,
     until: &BTreeMap<Partition, u64>,
     exceptions: &Exceptions,
+    shows: impl Fn(&V::Key, &Place) -> bool,
     rests: &mut Rests,
-) -> Result<BTreeMap<V::Key, V>, VerifyError> {
+) -> Result<HashMap<V::Key, V>, VerifyError> {
     let failed = |source| VerifyError::Log { view: V::NAME, source };
     let partitions: Vec<_> = until.keys().map(|partition| (*partition, None)).collect();
     let mut tail = Tail::open(log, &partitions).map_err(failed)?;
-    let mut rows = BTreeMap::new();
+    let mut rows = HashMap::new();
     let mut empty = 0;
     while until.iter().any(|(partition, end)| tail.next(*partition) < *end) {
         let before = tail.checkpoints();
         for mut admitted in tail.poll(rests.batch_events(POLL_RECORDS), POLL).map_err(failed)? {
-            rests.rest();
-            let (partition, offset) = (admitted.partition, admitted.offset);
-            let left_out = exceptions.parked.contains(&(partition, offset)) || exceptions.scope.leaves_out(&admitted);
-            if offset >= until[&partition] || left_out {
+            rests.rest(1);
+            let place @ (partition, offset) = (admitted.partition, admitted.offset);
+            if offset >= until[&partition] || exceptions.scope.leaves_out(&admitted) {
                 continue;
             }
-            match exceptions.resolutions.get(&(partition, offset)).map(|resolution| &resolution.verdict) {
+            match exceptions.resolutions.get(&place).map(|resolution| &resolution.verdict) {
                 Some(Verdict::Discard) => continue,
                 Some(Verdict::Correct(payload)) => admitted.record.payload = payload.clone(),
                 None => {}
             }
-            let event = V::decode(codec, &admitted);
-            let failed = |source| VerifyError::Record { partition, offset, source: Box::new(source) };
-            let event = event.map_err(failed)?;
-            if let Some(event) = event {
-                let key = V::key_of(&event);
+            let event = match V::decode(codec, &admitted) {
+                Ok(event) => event,
+                Err(_) if exceptions.parked.contains(&place) => continue,
+                Err(source) => return Err(VerifyError::Record { partition, offset, source: Box::new(source) }),
+            };
+            let Some(event) = event else { continue };
+            let key = V::key_of(&event);
+            if shows(&key, &place) {
                 let row = V::fold(rows.remove(&key), &event);
                 rows.extend(row.map(|row| (key, row)));
             }

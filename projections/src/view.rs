@@ -19,7 +19,7 @@ pub trait View: Clone + PartialEq + fmt::Debug + Serialize + Send + Sync + Sized
     const TOPICS: &'static [&'static Topic];
 
     /// Names a row. All events of one key stand in one partition: what keeps two projectors apart is the partition's
-    /// checkpoint.
+    /// checkpoint. In the order in which the view's store has them.
     type Key: Clone + Eq + Hash + Ord + fmt::Debug + Send + Sync + 'static;
     /// What is folded.
     type Event: Send + Sync + 'static;

@@ -84,8 +84,8 @@ impl<V: MemoryView> Store<V> for Rough<V> {
         if self.fate().await { failed() } else { Ok(()) }
     }
 
-    async fn scan(&self, visit: Visit<'_, V>) -> Result<Reflects, StoreError> {
-        self.store.scan(visit).await
+    async fn scan(&self, after: Option<&V::Key>, most: usize, visit: Visit<'_, V>) -> Result<Reflects, StoreError> {
+        self.store.scan(after, most, visit).await
     }
 
     fn parking(&self) -> &dyn Parking {

@@ -208,9 +208,11 @@ impl<V: MemoryView> Store<V> for MemoryStore<V> {
         Ok(())
     }
 
-    async fn scan(&self, visit: Visit<'_, V>) -> Result<Reflects, StoreError> {
+    /// All of them at once: they are not in an order here.
+    async fn scan(&self, after: Option<&V::Key>, _: usize, visit: Visit<'_, V>) -> Result<Reflects, StoreError> {
         let content = self.content.read();
-        content.rows.iter().for_each(|(_, row)| visit(V::clone(row)));
+        let wanted = content.rows.iter().filter(|(key, _)| after.is_none_or(|after| *key > after));
+        wanted.for_each(|(_, row)| visit(V::clone(row)));
         Ok(Reflects { checkpoints: content.checkpoints.clone(), parked: content.parking.places() })
     }
 

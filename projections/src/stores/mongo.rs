@@ -29,7 +29,7 @@ use eventlog::Partition;
 use futures::TryStreamExt;
 use mongodb::bson::{Bson, Document, doc};
 use mongodb::error::{ErrorKind, TRANSIENT_TRANSACTION_ERROR};
-use mongodb::options::{Acknowledgment, ClientOptions, ReadConcern, TransactionOptions, WriteConcern};
+use mongodb::options::{Acknowledgment, ClientOptions, TransactionOptions, WriteConcern};
 use mongodb::{Client, Collection, Database, IndexModel};
 
 pub(crate) use self::parking::parking_collections;
@@ -43,6 +43,8 @@ use crate::view::View;
 pub(super) const CHECKPOINTS: &str = "checkpoints";
 /// The database where the address names none.
 const DATABASE: &str = "lonja";
+/// Documents of one answer.
+const BATCH: u32 = 1_000;
 /// How long an operation looks for a server that can do it.
 const SELECTION: Duration = Duration::from_secs(5);
 
@@ -183,26 +185,26 @@ impl<V: MongoView> MongoStore<V> {
         Ok(true)
     }
 
-    /// Reads of one moment outside a transaction, which the server would end after a minute: it keeps the past for five. They
-    /// show what a majority has, so that is waited for first.
-    async fn read_all(&self, visit: Visit<'_, V>) -> Result<Reflects, Source> {
-        let client = self.database.client();
-        let mut session = client.start_session().await?;
-        self.database.run_command(doc! { "ping": 1 }).session(&mut session).await?;
-        let checkpoints = self.checkpoint_documents();
-        let until = checkpoints.find_one(doc! {}).read_concern(ReadConcern::majority());
-        until.session(&mut session).await?;
-        let mut session = client.start_session().snapshot(true).await?;
-        let mut found = self.rows().find(doc! {}).session(&mut session).await?;
+    /// A transaction sees one moment.
+    async fn read_part(&self, after: Option<&V::Key>, most: usize, visit: Visit<'_, V>) -> Result<Reflects, Source> {
+        let mut session = self.database.client().start_session().await?;
+        session.start_transaction().await?;
+        let wanted = after.map_or_else(Document::new, |after| doc! { "_id": { "$gt": V::id(after) } });
+        let (rows, checkpoints) = (self.rows(), self.checkpoint_documents());
+        let found = rows.find(wanted).sort(doc! { "_id": 1 }).limit(i64::try_from(most).unwrap_or(i64::MAX));
+        let found = found.batch_size(u32::try_from(most).map_or(BATCH, |most| most.min(BATCH)));
+        let mut found = found.session(&mut session).await?;
         while let Some(document) = found.next(&mut session).await.transpose()? {
             visit(V::read(&document)?);
         }
         let mut documents = Vec::new();
-        let mut found = checkpoints.find(checkpoints::filter::<V>(self.generation)).session(&mut session).await?;
+        let found = checkpoints.find(checkpoints::filter::<V>(self.generation));
+        let mut found = found.session(&mut session).await?;
         while let Some(document) = found.next(&mut session).await.transpose()? {
             documents.push(document);
         }
         let parked = parking::places::<V>(&self.database, self.generation, &mut session).await?;
+        session.abort_transaction().await?;
         Ok(Reflects { checkpoints: checkpoints::read_all::<V>(&documents)?, parked })
     }
 }
@@ -252,8 +254,8 @@ impl<V: MongoView> Store<V> for MongoStore<V> {
         }
     }
 
-    async fn scan(&self, visit: Visit<'_, V>) -> Result<Reflects, StoreError> {
-        self.read_all(visit).await.map_err(|source| StoreError::Load { view: V::NAME, source })
+    async fn scan(&self, after: Option<&V::Key>, most: usize, visit: Visit<'_, V>) -> Result<Reflects, StoreError> {
+        self.read_part(after, most, visit).await.map_err(|source| StoreError::Load { view: V::NAME, source })
     }
 
     fn parking(&self) -> &dyn Parking {

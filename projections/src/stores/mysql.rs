@@ -40,7 +40,7 @@ const CONNECTIONS: u32 = 16;
 const ACQUIRE: Duration = Duration::from_secs(5);
 
 /// A view that can live in MySQL. Its columns are the fields under which its row is serialised.
-pub trait MysqlView: View<Key: Serialize> {
+pub trait MysqlView: View<Key: Serialize + AsRef<str>> {
     /// Name and type of each column; the first is the key, a text in the collation `utf8mb4_bin`.
     const COLUMNS: &'static [(&'static str, &'static str)];
 
@@ -161,15 +161,26 @@ impl<V: MysqlView> MysqlStore<V> {
         Ok(AsOf { found, next: vec![(home, next.map_or(0, i64::cast_unsigned))] })
     }
 
-    async fn read_all(&self, visit: Visit<'_, V>) -> Result<Reflects, sqlx::Error> {
+    async fn read_part(
+        &self,
+        after: Option<&V::Key>,
+        most: usize,
+        visit: Visit<'_, V>,
+    ) -> Result<Reflects, sqlx::Error> {
         let mut connection = self.pool.acquire().await?;
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ").await?;
         let mut transaction = connection.begin_with("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY").await?;
-        let mut all = sqlx::query(AssertSqlSafe(Arc::clone(&self.statements.all))).fetch(&mut *transaction);
-        while let Some(row) = all.try_next().await? {
+        let Statements { first, next, .. } = &*self.statements;
+        let most = u64::try_from(most).unwrap_or(u64::MAX);
+        let rows = match after {
+            None => sqlx::query(AssertSqlSafe(Arc::clone(first))).bind(most),
+            Some(after) => sqlx::query(AssertSqlSafe(Arc::clone(next))).bind(after.as_ref().to_owned()).bind(most),
+        };
+        let mut rows = rows.fetch(&mut *transaction);
+        while let Some(row) = rows.try_next().await? {
             visit(V::read(&row)?);
         }
-        drop(all);
+        drop(rows);
         let checkpoints = self.read_checkpoints(&mut *transaction).await?;
         let parked = parking::places::<V>(self.generation, &mut transaction).await?;
         transaction.rollback().await?;
@@ -204,8 +215,10 @@ impl<V: MysqlView> Store<V> for MysqlStore<V> {
         }
     }
 
-    async fn scan(&self, visit: Visit<'_, V>) -> Result<Reflects, StoreError> {
-        self.read_all(visit).await.map_err(|source| StoreError::Load { view: V::NAME, source: source.into() })
+    async fn scan(&self, after: Option<&V::Key>, most: usize, visit: Visit<'_, V>) -> Result<Reflects, StoreError> {
+        self.read_part(after, most, visit)
+            .await
+            .map_err(|source| StoreError::Load { view: V::NAME, source: source.into() })
     }
 
     fn parking(&self) -> &dyn Parking {

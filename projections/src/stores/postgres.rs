@@ -195,13 +195,24 @@ impl<V: PostgresView> PostgresStore<V> {
         Ok(moved.cast_unsigned() == commit.moves.len() as u64)
     }
 
-    async fn read_all(&self, visit: Visit<'_, V>) -> Result<Reflects, sqlx::Error> {
+    async fn read_part(
+        &self,
+        after: Option<&V::Key>,
+        most: usize,
+        visit: Visit<'_, V>,
+    ) -> Result<Reflects, sqlx::Error> {
         let mut transaction = self.pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
-        let mut all = sqlx::query(AssertSqlSafe(Arc::clone(&self.statements.all))).fetch(&mut *transaction);
-        while let Some(row) = all.try_next().await? {
+        let Statements { first, next, .. } = &*self.statements;
+        let most = i64::try_from(most).unwrap_or(i64::MAX);
+        let rows = match after {
+            None => sqlx::query(AssertSqlSafe(Arc::clone(first))).bind(most),
+            Some(after) => sqlx::query(AssertSqlSafe(Arc::clone(next))).bind(most).bind(after.clone()),
+        };
+        let mut rows = rows.fetch(&mut *transaction);
+        while let Some(row) = rows.try_next().await? {
             visit(V::read(&row)?);
         }
-        drop(all);
+        drop(rows);
         let checkpoints = self.read_checkpoints(&mut *transaction).await?;
         let parked = parking::places::<V>(self.number(), &mut *transaction).await?;
         transaction.rollback().await?;
@@ -238,8 +249,8 @@ impl<V: PostgresView> Store<V> for PostgresStore<V> {
         }
     }
 
-    async fn scan(&self, visit: Visit<'_, V>) -> Result<Reflects, StoreError> {
-        self.read_all(visit).await.map_err(unread::<V>)
+    async fn scan(&self, after: Option<&V::Key>, most: usize, visit: Visit<'_, V>) -> Result<Reflects, StoreError> {
+        self.read_part(after, most, visit).await.map_err(unread::<V>)
     }
 
     fn parking(&self) -> &dyn Parking {

@@ -3,6 +3,8 @@
 //! two nodes met one idempotency key for two aggregates.
 
 use std::borrow::Cow;
+use std::cmp::Ordering;
+use std::fmt;
 
 use domain::Timestamp;
 use domain::order::{Order, OrderEvent};
@@ -43,6 +45,38 @@ pub struct Activity {
     pub offset: u64,
     /// The gist of it.
     pub data: Gist,
+}
+
+/// Where the record of an entry stands, as `order.events/3@17`; in the order of these texts, which is MongoDB's.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Entry {
+    topic: Cow<'static, str>,
+    partition: u32,
+    offset: u64,
+}
+
+impl fmt::Display for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}@{}", self.topic, self.partition, self.offset)
+    }
+}
+
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl Ord for Entry {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.to_string().cmp(&other.to_string())
+    }
+}
+
+impl PartialOrd for Entry {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
 }
 
 /// The gist of an event: values by name, in the order of their names.
@@ -90,8 +124,7 @@ impl View for Activity {
     const GENERATION: u32 = 2;
     const TOPICS: &'static [&'static Topic] = &[&topics::ORDER, &topics::STOCK];
 
-    /// Topic, partition, offset.
-    type Key = (Cow<'static, str>, u32, u64);
+    type Key = Entry;
     type Event = Self;
 
     fn decode(codec: &Codec, admitted: &Admitted) -> Result<Option<Self>, CodecError> {
@@ -107,12 +140,12 @@ impl View for Activity {
     }
 
     fn key(&self) -> Self::Key {
-        (self.topic.clone(), self.partition, self.offset)
+        Entry { topic: self.topic.clone(), partition: self.partition, offset: self.offset }
     }
 
-    fn home((topic, number, _): &Self::Key) -> Partition {
-        let topic = if *topic == topics::ORDER.name { &topics::ORDER } else { &topics::STOCK };
-        Partition { topic, number: *number }
+    fn home(key: &Self::Key) -> Partition {
+        let topic = if key.topic == topics::ORDER.name { &topics::ORDER } else { &topics::STOCK };
+        Partition { topic, number: key.partition }
     }
 
     const ROWS_OF_ONE_RECORD: bool = true;
@@ -178,9 +211,8 @@ impl MongoView for Activity {
     /// Each event makes an entry of its own.
     const MOSTLY_NEW: bool = true;
 
-    /// As `order.events/3@17`.
-    fn id((topic, partition, offset): &Self::Key) -> Bson {
-        format!("{topic}/{partition}@{offset}").into()
+    fn id(key: &Self::Key) -> Bson {
+        key.to_string().into()
     }
 
     fn document(&self) -> Document {

@@ -48,10 +48,12 @@ fn rows<V: View>(history: &History, halved: bool) -> Vec<V> {
         &history.codec,
         &until,
         &Exceptions::default(),
+        |_, _| true,
         &mut Rests::at(Pace::Unbounded),
     )
     .unwrap();
     assert!(rows.len() > 3, "the history is too short for {}", V::NAME);
+    let rows: BTreeMap<_, _> = rows.into_iter().collect();
     rows.into_values().collect()
 }
 

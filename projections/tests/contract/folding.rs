@@ -86,6 +86,23 @@ pub async fn a_write_is_visible_to_who_waits_for_it(scene: &Scene) {
     running.stop().await;
 }
 
+/// The rows are read in parts, between which they change: each counts as of its own moment.
+pub async fn rows_are_compared_while_they_change(scene: &Scene) {
+    let mut history = History::new(seed());
+    history.go_on(4_000);
+    let running = Running::start(&scene.views, &history, 40).await;
+    running.reach_end(&history).await;
+    for _ in 0..4 {
+        history.go_on(1_000);
+        let reports = reports(&scene.views, &history).await;
+        assert!(reports.iter().all(|report| report.differences == 0), "{reports:#?}");
+        assert!(reports.iter().any(|report| report.rows > 2_000), "one part has all of them");
+    }
+    running.reach_end(&history).await;
+    running.stop().await;
+    assert_right(&scene.views, &history).await;
+}
+
 /// A test that cannot fail proves nothing: one row that is not as it should be is found, in every view.
 pub async fn the_verifier_sees_a_row_that_is_wrong(scene: &Scene) {
     let mut history = History::new(seed());

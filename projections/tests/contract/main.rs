@@ -43,6 +43,7 @@ contract! {
     folding::a_store_holds_what_the_log_says_after_any_restarts
     folding::two_projectors_at_once_apply_each_event_once
     folding::a_write_is_visible_to_who_waits_for_it
+    folding::rows_are_compared_while_they_change
     folding::the_verifier_sees_a_row_that_is_wrong
     commits::of_two_commits_from_one_checkpoint_one_wins
     commits::one_stale_checkpoint_among_many_keeps_all_back

@@ -45,8 +45,10 @@ pub(super) struct Statements {
     /// The one row among these keys, if it is there, beside how far a view (its name, generation, a topic, a partition) is: one
     /// statement sees one moment. The parameters before the array say which.
     pub(super) look_up: Arc<str>,
-    /// Every row; no parameter.
-    pub(super) all: Arc<str>,
+    /// The first rows; the parameter is how many.
+    pub(super) first: Arc<str>,
+    /// The first rows after a key; the parameters are that one, and how many.
+    pub(super) next: Arc<str>,
     /// Writes these rows.
     pub(super) upsert: Arc<str>,
     /// Deletes the rows of these keys.
@@ -75,7 +77,9 @@ STRAIGHT_JOIN {table} AS t ON t.{key} = j.k COLLATE utf8mb4_bin"
             )
             .into(),
             load: load.into(),
-            all: format!("SELECT {list} FROM {table}").into(),
+            first: format!("SELECT {list} FROM {table} ORDER BY {key} LIMIT ?").into(),
+            next: format!("SELECT {list} FROM {table} WHERE {key} > ? COLLATE utf8mb4_bin ORDER BY {key} LIMIT ?")
+                .into(),
             upsert: format!(
                 "INSERT INTO {table} ({list})
 SELECT {list} FROM JSON_TABLE(?, '$[*]' COLUMNS ({})) AS j

@@ -60,8 +60,10 @@ pub(super) struct Statements {
     pub(super) load: Arc<str>,
     /// The row of the key `$4`, as [`as_of`] answers.
     pub(super) look_up: Arc<str>,
-    /// Every row.
-    pub(super) all: Arc<str>,
+    /// The first `$1` rows.
+    pub(super) first: Arc<str>,
+    /// The first `$1` rows after the key `$2`.
+    pub(super) next: Arc<str>,
     /// A batch; answers how many checkpoints it moved. Parameters: view, generation, nine arrays of [`MOVE`], keys to
     /// delete, `synchronous_commit` of this commit, one array for each column.
     pub(super) commit: Arc<str>,
@@ -89,7 +91,8 @@ SELECT count(*) FROM moved, (SELECT set_config('synchronous_commit', $13, true))
         Self {
             load: format!("SELECT {list} FROM {table} WHERE {key} = ANY($1)").into(),
             look_up: as_of(&format!("SELECT {list} FROM {table} WHERE {key} = $4")).into(),
-            all: format!("SELECT {list} FROM {table}").into(),
+            first: format!("SELECT {list} FROM {table} ORDER BY {key} LIMIT $1").into(),
+            next: format!("SELECT {list} FROM {table} WHERE {key} > $2 ORDER BY {key} LIMIT $1").into(),
             commit: commit.into(),
         }
     }

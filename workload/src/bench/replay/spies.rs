@@ -66,8 +66,8 @@ impl<V: View, S: Store<V>> Store<V> for Timed<S> {
         Ok(())
     }
 
-    async fn scan(&self, visit: Visit<'_, V>) -> Result<Reflects, StoreError> {
-        self.store.scan(visit).await
+    async fn scan(&self, after: Option<&V::Key>, most: usize, visit: Visit<'_, V>) -> Result<Reflects, StoreError> {
+        self.store.scan(after, most, visit).await
     }
 
     fn parking(&self) -> &dyn Parking {
@@ -135,8 +135,8 @@ impl<V: MemoryView> Store<V> for Recorded<V> {
         Ok(())
     }
 
-    async fn scan(&self, visit: Visit<'_, V>) -> Result<Reflects, StoreError> {
-        self.store.scan(visit).await
+    async fn scan(&self, after: Option<&V::Key>, most: usize, visit: Visit<'_, V>) -> Result<Reflects, StoreError> {
+        self.store.scan(after, most, visit).await
     }
 
     fn parking(&self) -> &dyn Parking {
