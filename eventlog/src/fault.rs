@@ -77,6 +77,9 @@ pub const MUTANTS: &[&str] = &[
     // What an owner confirmed stands on its claim; it looks whether the log still has both.
     "checkpoint-base",
     "owner-look",
+    // Reading goes on behind what owners told, if that is still there, and where the log has more than they told.
+    "told-identity",
+    "told-end",
     // An owner starts with everything up to its claim.
     "restore-to-claim",
     // Behind an append that Kafka refused nothing lands.

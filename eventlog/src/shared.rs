@@ -14,12 +14,13 @@ use std::io;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use foldhash::HashMap;
 use parking_lot::{Condvar, Mutex};
 use schemas::{Envelope, Topic};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use self::buffer::{Buffer, Place, Positions, Taken};
+use self::buffer::{Buffer, Lasts, Place, Positions, Taken};
 use self::pump::Pump;
 pub use self::tap::{Flow, Tap};
 use crate::{Appender, AssignmentSink, Decoded, EventLog, LogError, Membership, Partition, Reader, ReportSink, Stored};
@@ -81,8 +82,8 @@ impl EventLog for SharedLog {
     fn reader(&self, from: &[(Partition, u64)]) -> Result<Box<dyn Reader>, LogError> {
         let reader = self.log.reader(from)?;
         let (log, feed) = (Arc::clone(&self.log), Arc::clone(&self.feed));
-        let positions = from.iter().copied().collect();
-        Ok(Box::new(SharedReader { log, feed, positions, source: Source::Own { reader, looked: None } }))
+        let (positions, lasts) = (from.iter().copied().collect(), Lasts::new());
+        Ok(Box::new(SharedReader { log, feed, positions, lasts, source: Source::Own { reader, looked: None } }))
     }
 
     fn record(&self, partition: Partition, offset: u64) -> Result<Option<Stored>, LogError> {
@@ -119,9 +120,9 @@ impl Feed {
     }
 
     /// Begins to follow; starts the pump where none runs.
-    fn follow(self: &Arc<Self>, log: &Arc<dyn EventLog>, positions: &Positions) -> Option<Place> {
+    fn follow(self: &Arc<Self>, log: &Arc<dyn EventLog>, positions: &Positions, lasts: &Lasts) -> Option<Place> {
         let mut buffer = self.buffer.lock();
-        let place = buffer.seat(positions)?;
+        let place = buffer.seat(positions, lasts)?;
         if !buffer.running {
             if let Err(error) = self.start(log) {
                 tracing::warn!(%error, "no thread for shared reading: every reader reads alone");
@@ -186,6 +187,8 @@ struct SharedReader {
     log: Arc<dyn EventLog>,
     feed: Arc<Feed>,
     positions: Positions,
+    /// What it read before these positions by itself.
+    lasts: Lasts,
     source: Source,
 }
 
@@ -208,7 +211,7 @@ impl SharedReader {
                 return None;
             }
         }
-        self.feed.follow(&self.log, &self.positions)
+        self.feed.follow(&self.log, &self.positions, &self.lasts)
     }
 
     fn is_near(&self) -> bool {
@@ -255,6 +258,8 @@ impl Reader for SharedReader {
         let Source::Own { reader, .. } = &mut self.source else { return Ok(Vec::new()) };
         let batch = reader.poll(max, deadline.saturating_duration_since(Instant::now()))?;
         self.advance(&batch);
+        let latest: HashMap<Partition, &Stored> = batch.iter().map(|stored| (stored.partition, stored)).collect();
+        self.lasts.extend(latest.into_iter().map(|(partition, stored)| (partition, Arc::new(stored.clone()))));
         if let Some(place) = self.seat() {
             self.source = Source::Shared(place);
         }

@@ -92,7 +92,7 @@ pub struct Commit<V: View> {
     pub moves: Vec<Move>,
     /// What becomes of parked events.
     pub parking: Changes,
-    /// More of the log is waiting to be read.
+    /// Nobody waits for this: more of the log is waiting to be read, or readers do not see the generation.
     pub behind: bool,
 }
 
@@ -100,7 +100,7 @@ pub struct Commit<V: View> {
 const FRESH_ROWS_MAX: usize = 512;
 
 impl<V: View> Commit<V> {
-    /// Whether the view is near the end of the log, and the batch small: then somebody may read what it shows right after, and a
+    /// Whether readers see the generation, it is near the end of the log, and the batch small: then somebody may read what it shows right after, and a
     /// store that is killed must not come back with less. Of other batches rows and checkpoints may be lost together, which
     /// the log makes good: so they need not wait for the disk.
     #[must_use]

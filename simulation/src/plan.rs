@@ -39,6 +39,8 @@ pub(crate) struct Plan {
     pub skewed: bool,
     /// Records of one read at most.
     pub batch_max: usize,
+    /// Nobody folds who does not live in a node's process.
+    pub inside: bool,
 }
 
 impl Plan {
@@ -70,6 +72,7 @@ impl Plan {
             losses: if random.per_mille(200) { random.within(1..3) } else { 0 },
             skewed: random.per_mille(333),
             batch_max: random.within(1..40) as usize,
+            inside: random.per_mille(500),
         }
     }
 }

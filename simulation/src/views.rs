@@ -1,5 +1,5 @@
 //! One view, folded by two of the real projectors at once into one store in memory that is slow and fails. One of them runs in
-//! the process of a node, with whose owners it shares what they confirm; the other reads the log by itself.
+//! the process of a node, with whose owners it shares what they confirm; the other too, or it reads the log by itself.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -23,6 +23,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::judge::Judge;
+use crate::plan::Plan;
 use crate::random::Random;
 
 /// A store that takes its time, and of a write that failed does not say whether it was made.
@@ -107,7 +108,7 @@ impl<V: MemoryView> Store<V> for Rough<V> {
 
 /// A view with its store and its projectors, whatever its row.
 pub(crate) trait Watched {
-    /// Kills the `seat`th projector, or starts it where none runs; the second in the process of a node.
+    /// Kills the `seat`th projector, or starts it where none runs, in the process of a node or not.
     fn toggle(&mut self, seat: usize, place: &Place);
     /// The projector in the process of that node ends with it.
     fn die_with(&mut self, node: usize);
@@ -144,15 +145,28 @@ pub(crate) struct Watch<V: MemoryView> {
     store: Rough<V>,
     seats: [Option<Seated>; 2],
     batch_events: usize,
+    /// Both run in processes of nodes.
+    inside: bool,
 }
 
 impl<V: MemoryView> Watch<V> {
-    pub fn new(log: &SimulatedLog, random: &Random, errors: u64, batch_events: usize, used: &[Partition]) -> Self {
-        let store =
-            Rough { store: MemoryStore::default(), random: random.clone(), errors: Arc::new(Mutex::new(errors)) };
+    pub fn new(log: &SimulatedLog, random: &Random, plan: &Plan, used: &[Partition]) -> Self {
+        let store = Rough {
+            store: MemoryStore::default(),
+            random: random.clone(),
+            errors: Arc::new(Mutex::new(plan.store_errors)),
+        };
         let partitions = used.iter().copied().filter(|partition| V::TOPICS.contains(&partition.topic)).collect();
         let scope = Scope { partitions, from: None };
-        Self { log: log.clone(), scope, codec: Arc::new(Codec::local()), store, seats: [None, None], batch_events }
+        Self {
+            log: log.clone(),
+            scope,
+            codec: Arc::new(Codec::local()),
+            store,
+            seats: [None, None],
+            batch_events: plan.batch_max,
+            inside: plan.inside,
+        }
     }
 
     fn snapshot(&self) -> Snapshot<V> {
@@ -177,7 +191,7 @@ impl<V: MemoryView> Watched for Watch<V> {
             return seated.running.abort();
         }
         let (log, node): (Arc<dyn EventLog>, _) = match seat {
-            0 => (Arc::new(self.log.clone()), None),
+            0 if !self.inside => (Arc::new(self.log.clone()), None),
             _ => (Arc::clone(shared), Some(*node)),
         };
         let progress = Progress::default();

@@ -60,11 +60,10 @@ impl World {
         requests.iter().for_each(|request| judge.expect(request));
         let used = judge.partitions();
         let partitions = used.iter().map(|partition| (*partition, Vec::new())).collect();
-        let errors = plan.store_errors;
         let views: Vec<Box<dyn Watched>> = vec![
-            Box::new(Watch::<StockLevel>::new(&log, &random, errors, plan.batch_max, &used)),
-            Box::new(Watch::<OrderDetail>::new(&log, &random, errors, plan.batch_max, &used)),
-            Box::new(Watch::<Activity>::new(&log, &random, errors, plan.batch_max, &used)),
+            Box::new(Watch::<StockLevel>::new(&log, &random, &plan, &used)),
+            Box::new(Watch::<OrderDetail>::new(&log, &random, &plan, &used)),
+            Box::new(Watch::<Activity>::new(&log, &random, &plan, &used)),
         ];
         let skew = |random: &Random| if plan.skewed { random.within(0..172_800_000) as i64 - 86_400_000 } else { 0 };
         let nodes = (0..plan.nodes).map(|number| Node::new(format!("node-{number}"), skew(&random))).collect();
@@ -164,7 +163,7 @@ impl World {
         self.partitions.iter_mut().for_each(|(_, believers)| believers.retain(|believer| *believer != node));
     }
 
-    /// A projector is killed, or starts: the second in the process of any node, if there is one.
+    /// A projector is killed, or starts, in the process of any node if that is where it lives.
     fn toggle(&mut self, view: usize, seat: usize) {
         let place = self.any_place();
         self.trace.note(|| format!("projector {seat} of view {view}"));

@@ -1,4 +1,4 @@
-//! The simulation can fail: with any of thirteen rules switched off some seed notices, and the same seed notices nothing with all of
+//! The simulation can fail: with any of fifteen rules switched off some seed notices, and the same seed notices nothing with all of
 //! them on. One test, because a rule is switched off in the whole process.
 
 use std::collections::BTreeSet;
@@ -19,6 +19,8 @@ const RULES: &[(&str, u64)] = &[
     ("checkpoint-cas", 37),
     ("checkpoint-identity", 0),
     ("owner-look", 245),
+    ("told-identity", 0),
+    ("told-end", 0),
     ("restore-to-claim", 9),
 ];
 /// Whose absence no seed notices (docs/simulation.md): what the first is for is a test of `commands`, the second is a rule of

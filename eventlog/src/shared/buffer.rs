@@ -8,6 +8,9 @@ use crate::{Partition, Stored};
 /// Offsets of next records.
 pub(super) type Positions = BTreeMap<Partition, u64>;
 
+/// The last record of each partition.
+pub(super) type Lasts = BTreeMap<Partition, Arc<Stored>>;
+
 /// The latest records, and who follows them.
 #[derive(Default)]
 pub(super) struct Buffer {
@@ -20,6 +23,8 @@ pub(super) struct Buffer {
     from: Positions,
     /// Where the pump reads on.
     pub(super) next: Positions,
+    /// The record before that, where any was read.
+    pub(super) last: Lasts,
     /// Which record each follower takes next, counted like `passed`.
     pub(super) cursors: HashMap<u64, u64>,
     followers_ever: u64,
@@ -49,9 +54,9 @@ impl Buffer {
         positions.keys().all(|partition| self.next.contains_key(partition))
     }
 
-    /// A place for a reader at `positions`, unless what it needs next is gone or not reached yet. Partitions that nobody
-    /// follows yet are followed from now on.
-    pub(super) fn seat(&mut self, positions: &Positions) -> Option<Place> {
+    /// A place for a reader at `positions`, which has read `lasts` before, unless what it needs next is gone or not reached yet.
+    /// Partitions that nobody follows yet are followed from now on.
+    pub(super) fn seat(&mut self, positions: &Positions, lasts: &Lasts) -> Option<Place> {
         for (partition, position) in positions {
             if let (Some(from), Some(next)) = (self.from.get(partition), self.next.get(partition))
                 && !(from..=next).contains(&position)
@@ -60,8 +65,11 @@ impl Buffer {
             }
         }
         for (partition, position) in positions {
-            self.from.entry(*partition).or_insert(*position);
-            self.next.entry(*partition).or_insert(*position);
+            if !self.next.contains_key(partition) {
+                self.from.insert(*partition, *position);
+                self.next.insert(*partition, *position);
+                self.last.extend(lasts.get(partition).map(|last| (*partition, Arc::clone(last))));
+            }
         }
         self.followers_ever += 1;
         self.cursors.insert(self.followers_ever, self.passed);
@@ -71,8 +79,10 @@ impl Buffer {
     pub(super) fn push(&mut self, batch: Vec<Stored>) {
         for stored in batch {
             self.bytes += weight(&stored);
-            self.next.insert(stored.partition, stored.offset + 1);
-            self.records.push_back(Arc::new(stored));
+            let (partition, offset, stored) = (stored.partition, stored.offset, Arc::new(stored));
+            self.next.insert(partition, offset + 1);
+            self.last.insert(partition, Arc::clone(&stored));
+            self.records.push_back(stored);
         }
     }
 
