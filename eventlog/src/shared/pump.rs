@@ -2,8 +2,9 @@
 //!
 //! What is told is in the log: its owner has the log's word for it. Three things can make it less than the log has, or more,
 //! and each leads back to reading: the owner ends (it looks itself whether the log still has its claim and its last record),
-//! a record is told behind records of others, and the log's end runs away from what is told. Reading begins at the last
-//! record that was told, and fails where that is not in the log any more: then who follows compares its checkpoint.
+//! a record is told behind records of others, and the log's end runs away from what is told, or is before it. Reading begins at
+//! the last record that was read or told, and fails where that is not in the log any more: then who follows compares its
+//! checkpoint.
 
 use std::collections::BTreeMap;
 use std::ops::Deref;
@@ -80,7 +81,7 @@ enum Mode {
         /// When it was taken last.
         taken: Instant,
         looked: Instant,
-        /// Partitions whose next record was in the log and not told when they were looked at, and which that was.
+        /// Partitions whose end was not at the next record when they were looked at, and which that was.
         waiting: BTreeMap<Partition, u64>,
         turn: usize,
     },
@@ -213,7 +214,8 @@ impl Pump {
         }
     }
 
-    /// Whether the log has had a record for a whole turn that nobody told. A log that does not answer is met by reading.
+    /// Whether the log has had a record for a whole turn that nobody told, or lacked one that was handed on. A log that does not
+    /// answer is met by reading.
     fn runs_away(&mut self, next: &Positions) -> bool {
         let Mode::Told { looked, waiting, turn, .. } = &mut self.mode else { return false };
         if looked.elapsed() < LOOK_EVERY {
@@ -224,7 +226,7 @@ impl Pump {
         let end = self.log.end(*partition);
         *looked = Instant::now();
         match end {
-            Ok(end) if end <= *next => {
+            Ok(end) if end == *next => {
                 waiting.remove(partition);
                 false
             }
