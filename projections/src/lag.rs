@@ -50,7 +50,8 @@ pub struct Lag {
     pub trend: Option<f64>,
     /// How many records it folds each second, over the last minute.
     pub rate: Option<f64>,
-    /// When it will have caught up, if it goes on so and the log goes on growing so.
+    /// When it will have caught up, if it goes on so and the log goes on growing so; none where less is missing than it folds in
+    /// a second.
     pub eta: Option<Duration>,
 }
 
@@ -64,7 +65,9 @@ impl Lags {
         let seconds = (last.at - first.at).as_secs_f64();
         let per_second = |from: u64, to: u64| (seconds > 0.0).then(|| (to as f64 - from as f64) / seconds);
         let (trend, rate) = (per_second(first.events, last.events), per_second(first.folded, last.folded));
-        let closing = trend.map(|trend| -trend).filter(|closing| *closing > 0.0 && last.events > 0);
+        // What is folded in a second is under way, not behind.
+        let behind = rate.is_some_and(|rate| last.events as f64 > rate);
+        let closing = trend.map(|trend| -trend).filter(|closing| *closing > 0.0 && behind);
         let eta = closing.and_then(|closing| Duration::try_from_secs_f64(last.events as f64 / closing).ok());
         Some(Lag { events: last.events, age: last.age, measured: last.at.elapsed(), trend, rate, eta })
     }
@@ -201,7 +204,7 @@ mod tests {
         for second in (15..=70).step_by(5) {
             add(second, 900);
         }
-        assert_eq!(add(75, 0), (0, Some(-15.0), Some(35.0), None));
+        assert_eq!(add(75, 30), (30, Some(-14.5), Some(34.5), None));
         assert_eq!(lags.of("v", 2), None);
     }
 }
