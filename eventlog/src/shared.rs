@@ -14,7 +14,6 @@ use std::io;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use foldhash::HashMap;
 use parking_lot::{Condvar, Mutex};
 use schemas::{Envelope, Topic};
 use tokio::time::Instant;
@@ -258,8 +257,9 @@ impl Reader for SharedReader {
         let Source::Own { reader, .. } = &mut self.source else { return Ok(Vec::new()) };
         let batch = reader.poll(max, deadline.saturating_duration_since(Instant::now()))?;
         self.advance(&batch);
-        let latest: HashMap<Partition, &Stored> = batch.iter().map(|stored| (stored.partition, stored)).collect();
-        self.lasts.extend(latest.into_iter().map(|(partition, stored)| (partition, Arc::new(stored.clone()))));
+        let runs = batch.chunk_by(|one, next| one.partition == next.partition);
+        let lasts = runs.filter_map(|run| run.last());
+        self.lasts.extend(lasts.map(|stored| (stored.partition, Arc::new(stored.clone()))));
         if let Some(place) = self.seat() {
             self.source = Source::Shared(place);
         }

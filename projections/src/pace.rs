@@ -23,7 +23,7 @@ const MOMENT: Duration = Duration::from_millis(1_000 / MOMENTS);
 /// Longest rest.
 const REST_MAX: Duration = Duration::from_secs(1);
 /// How many records or rows are gone through in the time in which one event is folded into a store.
-const COMPARED: u64 = 4;
+const COMPARED: u64 = 2;
 /// Shortest rest of a comparison: timers tick in milliseconds.
 const REST_MIN: Duration = Duration::from_millis(1);
 
