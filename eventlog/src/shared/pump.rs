@@ -34,7 +34,7 @@ const LEADER_BEHIND: Duration = Duration::from_secs(2);
 /// How often, while all is told, the log is asked for the end of one partition after the other.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-/// Its owner drives it.
+/// Reads or hands on, a little at each step.
 pub(super) struct Pump {
     log: Arc<dyn EventLog>,
     mode: Mode,
