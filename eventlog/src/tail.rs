@@ -112,17 +112,23 @@ impl Tail {
     pub fn poll(&mut self, max: usize, wait: Duration) -> Result<Vec<Admitted>, TailError> {
         let batch = self.reader.poll(max, wait)?;
         let mut admitted = Vec::with_capacity(batch.len());
-        let lasts: HashMap<Partition, u64> = batch.iter().map(|stored| (stored.partition, stored.offset)).collect();
-        for stored in batch {
-            let Some(fold) = self.folds.get_mut(&stored.partition) else { continue };
-            if fold.unverified {
-                fold.verify(&stored)?;
-                continue;
+        // Records of one partition mostly come one after the other.
+        let runs = batch.chunk_by(|one, next| one.partition == next.partition).filter_map(<[Stored]>::last);
+        let lasts: HashMap<Partition, u64> = runs.map(|stored| (stored.partition, stored.offset)).collect();
+        let mut batch = batch.into_iter().peekable();
+        while let Some(partition) = batch.peek().map(|stored| stored.partition) {
+            let (mut fold, last) = (self.folds.get_mut(&partition), lasts.get(&partition));
+            while let Some(stored) = batch.next_if(|stored| stored.partition == partition) {
+                let Some(fold) = &mut fold else { continue };
+                if fold.unverified {
+                    fold.verify(&stored)?;
+                    continue;
+                }
+                if last == Some(&stored.offset) {
+                    fold.last_record = identity(stored.timestamp, &stored.record);
+                }
+                admitted.extend(fold.admit(stored));
             }
-            if lasts.get(&stored.partition) == Some(&stored.offset) {
-                fold.last_record = identity(stored.timestamp, &stored.record);
-            }
-            admitted.extend(fold.admit(stored));
         }
         Ok(admitted)
     }

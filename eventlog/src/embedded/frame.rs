@@ -9,7 +9,7 @@ use bytes::Bytes;
 use domain::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::header_names;
+use crate::header_names::Names;
 use crate::{LogError, Partition, Record, Stored};
 
 const KEY_BYTES: usize = 12;
@@ -53,7 +53,8 @@ pub(super) fn decode(partition: Partition, offset: u64, value: &[u8]) -> Result<
     // One copy, shared by all parts.
     let value = Bytes::copy_from_slice(value);
     let body: Body<'_> = postcard::from_bytes(&value[TIME_BYTES..]).map_err(|error| damaged(error.to_string()))?;
-    let headers = body.headers.iter().map(|(name, bytes)| (header_names::intern(name), value.slice_ref(bytes)));
+    let mut names = Names::default();
+    let headers = body.headers.iter().map(|(name, bytes)| (names.intern(name), value.slice_ref(bytes)));
     Ok(Stored {
         partition,
         offset,

@@ -26,7 +26,7 @@ impl EmbeddedReader {
 
     /// What is there now, at most `max` records.
     fn read(&mut self, max: usize) -> Result<Vec<Stored>, LogError> {
-        let mut batch = Vec::new();
+        let (mut batch, mut reached) = (Vec::new(), Vec::new());
         let count = self.positions.len();
         for at in 0..count {
             let at = (self.first + at) % count;
@@ -34,16 +34,15 @@ impl EmbeddedReader {
             let end = self.store.end(partition)?.min(next.saturating_add((max - batch.len()) as u64));
             if next < end {
                 scan(&self.store, partition, next, end, &mut batch)?;
+                reached.push((at, end));
             }
             if batch.len() >= max {
                 break;
             }
         }
         // Only now, so that after an error nothing has been passed over.
-        for stored in &batch {
-            if let Some(position) = self.positions.iter_mut().find(|(partition, _)| *partition == stored.partition) {
-                position.1 = stored.offset + 1;
-            }
+        for (at, end) in reached {
+            self.positions[at].1 = end;
         }
         self.first = (self.first + 1) % count.max(1);
         Ok(batch)

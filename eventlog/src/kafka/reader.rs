@@ -18,7 +18,8 @@ use schemas::topics::EVENTS;
 use super::elsewhere::DroppedElsewhere;
 use super::logging::{Quiet, is_outage};
 use super::{Settings, number, unavailable};
-use crate::{LogError, Partition, Reader, Record, Stored, header_names};
+use crate::header_names::Names;
+use crate::{LogError, Partition, Reader, Record, Stored};
 
 pub(super) struct KafkaReader {
     consumer: DroppedElsewhere<BaseConsumer<Quiet>>,
@@ -204,7 +205,8 @@ fn record_of(message: &BorrowedMessage<'_>) -> Record {
     };
     let key = copy(message.key().unwrap_or_default());
     let payload = copy(message.payload().unwrap_or_default());
-    let headers: Vec<_> = headers_of(message, |name, value| (header_names::intern(name), copy(value)));
+    let mut names = Names::default();
+    let headers: Vec<_> = headers_of(message, |name, value| (names.intern(name), copy(value)));
     let bytes = Bytes::from(bytes);
     let headers = headers.into_iter().map(|(name, value)| (name, bytes.slice(value))).collect();
     Record { key: bytes.slice(key), headers: Arc::new(headers), payload: bytes.slice(payload) }
