@@ -1,6 +1,6 @@
 //! Folding a batch: which rows it needs, and what becomes of them.
 
-use foldhash::{HashMap, HashMapExt};
+use foldhash::{HashMap, HashMapExt, HashSet};
 
 use crate::view::View;
 
@@ -13,6 +13,21 @@ pub(crate) struct Folding<'e, V: View> {
     rows: Vec<Row<V>>,
     /// Where a row stands in `rows`.
     at: HashMap<V::Key, usize>,
+}
+
+/// What becomes of the rows of a batch: each key that changed once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Folded<V: View> {
+    /// Rows as they are then.
+    pub upserts: Vec<V>,
+    /// Rows that are no more.
+    pub deletes: Vec<V::Key>,
+}
+
+impl<V: View> Default for Folded<V> {
+    fn default() -> Self {
+        Self { upserts: Vec::new(), deletes: Vec::new() }
+    }
 }
 
 struct Row<V: View> {
@@ -37,13 +52,19 @@ impl<'e, V: View> Folding<'e, V> {
         Self { events, of, rows, at }
     }
 
-    /// The keys whose rows the fold depends on.
-    pub fn wanted(&self) -> Vec<V::Key> {
-        self.rows.iter().filter(|row| row.wanted).map(|row| row.key.clone()).collect()
+    /// The rows that the fold depends on: those that `before`, the batch before, leaves, and the keys of the others, which the
+    /// store may have.
+    pub fn wanted(&self, before: &Folded<V>) -> (Vec<V>, Vec<V::Key>) {
+        let is_wanted = |key: &V::Key| self.at.get(key).is_some_and(|at| self.rows[*at].wanted);
+        let left: Vec<V> = before.upserts.iter().filter(|row| is_wanted(&row.key())).cloned().collect();
+        let ended = before.deletes.iter().filter(|key| is_wanted(key)).cloned();
+        let known: HashSet<V::Key> = left.iter().map(View::key).chain(ended).collect();
+        let wanted = self.rows.iter().filter(|row| row.wanted && !known.contains(&row.key));
+        (left, wanted.map(|row| row.key.clone()).collect())
     }
 
-    /// Rows to write and keys to delete: each key that changed once. `found` are those of [`Self::wanted`] that exist.
-    pub fn changes(mut self, found: Vec<V>) -> (Vec<V>, Vec<V::Key>) {
+    /// What becomes of the rows. `found` are those of [`Self::wanted`] that exist.
+    pub fn changes(mut self, found: Vec<V>) -> Folded<V> {
         for row in found {
             if let Some(at) = self.at.get(&row.key()) {
                 let own = &mut self.rows[*at];
@@ -63,7 +84,7 @@ impl<'e, V: View> Folding<'e, V> {
                 Row { after: None, key, .. } => deletes.push(key),
             }
         }
-        (upserts, deletes)
+        Folded { upserts, deletes }
     }
 }
 
@@ -132,13 +153,25 @@ mod tests {
     }
 
     fn changes(events: &[Step], found: Vec<Count>) -> (Vec<Count>, Vec<&'static str>) {
-        Folding::of(events).changes(found)
+        let Folded { upserts, deletes } = Folding::of(events).changes(found);
+        (upserts, deletes)
     }
 
     #[test]
     fn only_rows_that_the_fold_depends_on_are_wanted() {
         let events = [Set("a", 1), Add("a", 1), Add("b", 1), Set("b", 2), Add("b", 1), Remove("c")];
-        assert_eq!(Folding::<Count>::of(&events).wanted(), ["b"]);
+        assert_eq!(Folding::<Count>::of(&events).wanted(&Folded::default()), (vec![], vec!["b"]));
+    }
+
+    #[test]
+    fn what_the_batch_before_leaves_is_not_loaded() {
+        let before = Folded { upserts: vec![count("a", 1), count("b", 2), count("e", 5)], deletes: vec!["c", "f"] };
+        let events = [Add("a", 1), Set("b", 1), Add("c", 1), Add("d", 1), Add("a", 1)];
+        let folding = Folding::<Count>::of(&events);
+        let (found, missing) = folding.wanted(&before);
+        assert_eq!((&found, &missing), (&vec![count("a", 1)], &vec!["d"]));
+        let upserts = vec![count("a", 3), count("b", 1), count("c", 1), count("d", 1)];
+        assert_eq!(folding.changes(found), Folded { upserts, deletes: vec![] });
     }
 
     #[test]

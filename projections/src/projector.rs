@@ -1,7 +1,7 @@
 //! The projector: folds the log into the rows of one view.
 //!
 //! A thread polls and decodes; a task loads the rows of a batch, folds in memory, writes each changed row once and moves
-//! the checkpoints in the same transaction, by compare-and-set. So rows and checkpoints never disagree, however it is
+//! the checkpoints in the same transaction, by compare-and-set; far behind, it folds a batch while the one before it is written. So rows and checkpoints never disagree, however it is
 //! killed, and of two projectors of one view at most one wins each batch.
 //!
 //! | what goes wrong | what it does |
@@ -12,6 +12,7 @@
 //! | an event cannot be read or applied | parks it, and lets later ones of its key queue behind: see [`crate::parking`] |
 
 mod again;
+mod applying;
 mod backoff;
 mod care;
 mod reader;
@@ -21,10 +22,9 @@ mod trace;
 use std::future::Future;
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use eventlog::EventLog;
-use eventlog::fault::mutant;
 use schemas::Codec;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -34,17 +34,14 @@ use tokio_util::sync::CancellationToken;
 use self::backoff::Backoff;
 pub use self::backoff::Chance;
 use self::care::{Advice, Care};
-use self::reader::{Batch, Deliveries, Delivery, Reader};
-use self::sorting::{Sorting, caught};
-use crate::fold::Folding;
+use self::reader::{Deliveries, Delivery, Reader};
+use self::sorting::Sorting;
 use crate::generations::Scope;
-use crate::metrics::{
-    BATCH_SECONDS, EVENT_AGE_SECONDS, EVENTS, NEXT_OFFSET, PARKED_EVENTS, PARKED_KEYS, STOPPED, STORE_ERRORS,
-};
+use crate::metrics::{PARKED_EVENTS, PARKED_KEYS, STOPPED, STORE_ERRORS};
 use crate::pace::Pace;
-use crate::parking::{Cause, Changes, Parked};
+use crate::parking::{Cause, Parked};
 use crate::progress::{Course, Progress, ViewState};
-use crate::store::{Checkpoints, Commit, Move, Store, StoreError};
+use crate::store::{Checkpoints, Store, StoreError};
 use crate::view::View;
 
 /// Most records of a batch: where the stores' rates level off.
@@ -219,6 +216,8 @@ impl<V: View, S: Store<V>> Projector<V, S> {
     ) -> End {
         let mut look = tokio::time::interval_at(Instant::now() + LOOK_EVERY, LOOK_EVERY);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // What becomes of the next batch, where it was folded already.
+        let mut ahead = None;
         loop {
             let delivery = tokio::select! {
                 biased;
@@ -236,9 +235,15 @@ impl<V: View, S: Store<V>> Projector<V, S> {
             };
             match delivery {
                 Some(Delivery::Batch(mut batch)) => {
-                    deliveries.join(&mut batch, care.most());
-                    match self.apply(&batch, at).await {
-                        Ok(()) => care.applied(batch.events.len(), batch.parked.iter().map(|event| event.place)),
+                    let folded = ahead.take();
+                    if folded.is_none() {
+                        deliveries.join(&mut batch, care.most());
+                    }
+                    match self.apply(&batch, folded, deliveries.ahead(care.most()), at).await {
+                        Ok(next) => {
+                            ahead = next;
+                            care.applied(batch.events.len(), batch.parked.iter().map(|event| event.place));
+                        }
                         Err(End::Unfit(cause)) => match care.failed(batch.events.len(), batch.last, cause.clone()) {
                             Advice::Again => return End::Again,
                             Advice::Wait => return End::Unfit(cause),
@@ -268,42 +273,6 @@ impl<V: View, S: Store<V>> Projector<V, S> {
         false
     }
 
-    /// Makes the batch visible.
-    async fn apply(&self, batch: &Batch<V>, at: &mut Checkpoints) -> Result<(), End> {
-        let spans: Vec<_> = batch.traces.iter().map(|parent| trace::span(V::NAME, parent)).collect();
-        let started = Instant::now();
-        self.retry(|| self.attempt(batch)).await?;
-        drop(spans);
-        at.extend(batch.moves.iter().map(|step| (step.partition, step.to)));
-        let positions = batch.moves.iter().map(|step| (step.partition, step.to.next));
-        self.course.publish(positions);
-        let took = started.elapsed();
-        measure(batch, took, &self.labels);
-        if let Some(rest) = self.context.pace.rest_after(took, batch.full) {
-            self.context.shutdown.run_until_cancelled(sleep(rest)).await;
-        }
-        Ok(())
-    }
-
-    /// Loads anew each time: after an error nobody knows what the store holds.
-    async fn attempt(&self, batch: &Batch<V>) -> Result<(), Failed> {
-        let changes = Changes { park: batch.parked.clone(), ..Changes::default() };
-        // What nobody waits for need not wait for the disk.
-        let behind = batch.full || !self.context.pace.is_awaited();
-        self.fold(&batch.events, batch.moves.clone(), changes, behind).await
-    }
-
-    /// Folds events into the rows that the store has, and commits.
-    async fn fold(&self, events: &[V::Event], moves: Vec<Move>, parking: Changes, behind: bool) -> Result<(), Failed> {
-        let forgets = mutant("whole-fold") && self.store.generation() != V::GENERATION;
-        let events = if forgets { &events[..events.len().saturating_sub(1)] } else { events };
-        let folding = caught(|| Folding::<V>::of(events)).map_err(panicked)?;
-        let wanted = folding.wanted();
-        let found = if wanted.is_empty() { Vec::new() } else { self.store.load(&wanted).await? };
-        let (upserts, deletes) = caught(|| folding.changes(found)).map_err(panicked)?;
-        Ok(self.store.commit(Commit { upserts, deletes, moves, parking, behind }).await?)
-    }
-
     /// Whether the store still stands where it was left.
     async fn look(&self, at: &Checkpoints) -> Result<(), StoreError> {
         let same = self.store.checkpoints().await? == *at;
@@ -313,7 +282,7 @@ impl<V: View, S: Store<V>> Projector<V, S> {
     /// Until it succeeds, or something else than a store that does not answer ends it.
     async fn retry<T, E: Into<Failed>, F: Future<Output = Result<T, E>>>(
         &self,
-        operation: impl Fn() -> F,
+        mut operation: impl FnMut() -> F,
     ) -> Result<T, End> {
         let mut backoff = Backoff::new(&self.chance);
         let mut failed = false;
@@ -372,31 +341,11 @@ impl From<StoreError> for Failed {
     }
 }
 
-fn panicked(detail: String) -> Failed {
-    Failed::Unfit(Cause::FoldPanicked { detail })
-}
-
 fn stop(course: &Course, labels: &Labels, reason: String) {
     let [(_, view), (_, generation)] = labels;
     tracing::error!(view, generation, reason, "the view has stopped and needs help");
     ::metrics::gauge!(STOPPED, labels).set(1.0);
     course.set_state(ViewState::Stopped { reason });
-}
-
-fn measure<V: View>(batch: &Batch<V>, took: Duration, labels: &Labels) {
-    ::metrics::counter!(EVENTS, labels).increment(batch.events.len() as u64);
-    ::metrics::histogram!(BATCH_SECONDS, labels).record(took);
-    for step in &batch.moves {
-        let ([view, generation], partition) = (labels.clone(), step.partition);
-        let place = [("topic", partition.topic.name.to_owned()), ("partition", partition.number.to_string())];
-        let [topic, number] = place;
-        ::metrics::gauge!(NEXT_OFFSET, &[view, generation, topic, number]).set(step.to.next as f64);
-    }
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    if let Some(appended) = batch.oldest.and_then(|oldest| u64::try_from(oldest.0).ok()) {
-        let age = now.saturating_sub(Duration::from_millis(appended));
-        ::metrics::histogram!(EVENT_AGE_SECONDS, labels).record(age);
-    }
 }
 
 /// The error and what caused it, as one line.

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::sorting::{self, Undecoded};
-use super::{Backoff, End, Projector, chain};
+use super::{Backoff, End, Failed, Projector, chain};
+use crate::fold::Folded;
 use crate::parking::{Cause, Changes, ParkedEvent, ParkedKey, Place, Resolution};
 use crate::store::{Commit, Store};
 use crate::view::View;
@@ -55,7 +56,12 @@ impl<V: View, S: Store<V>> Projector<V, S> {
             }
         };
         let events: Vec<V::Event> = decoded.into_iter().collect();
-        match self.retry(|| self.fold(&events, Vec::new(), parking(), false)).await {
+        let apply = || async {
+            let Folded { upserts, deletes } = self.fold(&events, &Folded::default()).await?;
+            let commit = Commit { upserts, deletes, moves: Vec::new(), parking: parking(), behind: false };
+            Ok::<_, Failed>(self.store.commit(commit).await?)
+        };
+        match self.retry(apply).await {
             Ok(()) => Ok(Ok(())),
             Err(End::Unfit(cause)) => Ok(Err(cause)),
             Err(end) => Err(end),

@@ -61,6 +61,17 @@ impl<V: View> Deliveries<V> {
         }
     }
 
+    /// The batch that comes next, if it is there and so large that it need not wait for more to join it, of at most `most` events.
+    pub(super) fn ahead(&mut self, most: usize) -> Option<&Batch<V>> {
+        if self.kept.is_none() {
+            self.kept = self.from.try_recv().ok();
+        }
+        match &self.kept {
+            Some(Delivery::Batch(next)) => Some(next).filter(|next| next.full || next.events.len() > most / 2),
+            _ => None,
+        }
+    }
+
     /// Adds to `batch` what was read since, up to `most` events: so batches are small where the store keeps up, and larger
     /// where it does not.
     pub(super) fn join(&mut self, batch: &mut Batch<V>, most: usize) {
@@ -97,6 +108,11 @@ pub(super) struct Batch<V: View> {
 }
 
 impl<V: View> Batch<V> {
+    /// How many records were read, those that do not count included.
+    fn records(&self) -> u64 {
+        self.moves.iter().map(|step| step.to.next - step.expected).sum()
+    }
+
     /// The same with `next`, which was read after it.
     pub(super) fn join(&mut self, next: Self) {
         self.events.extend(next.events);
@@ -187,8 +203,7 @@ impl<V: View> Reader<V> {
     /// How long to pause so that no more than the rate is read. Without a bound, not at all.
     fn brake(&self, delivery: &Delivery<V>, begun: Instant) -> Option<Duration> {
         let Delivery::Batch(batch) = delivery else { return None };
-        let records: u64 = batch.moves.iter().map(|step| step.to.next - step.expected).sum::<u64>() - batch.left_out;
-        let due = self.pace.due(records)?;
+        let due = self.pace.due(batch.records() - batch.left_out)?;
         due.checked_sub(begun.elapsed()).map(|pause| pause.min(PAUSE_MAX))
     }
 
@@ -219,10 +234,9 @@ impl<V: View> Reader<V> {
         let most = max.min(self.limit.load(Ordering::Relaxed));
         let admitted = tail.poll(most, wait)?;
         let max = next_max(&admitted);
-        let full = admitted.len() >= most;
         let mut batch = self.sort(admitted)?;
-        batch.full = full;
         batch.moves = self.moves(tail.checkpoints());
+        batch.full = batch.records() >= most as u64;
         self.tail = Some((tail, max));
         if batch.moves.is_empty() {
             return Ok(Turn::Nothing);
