@@ -64,13 +64,15 @@ fn jdbc_sink(place: &Path, program: &Path) -> Result<()> {
     if place.exists() {
         fs::remove_dir_all(place).with_context(|| format!("removing {}", place.display()))?;
     }
-    copy("bench/jdbc-sink", &["JdbcSink.java"], place)?;
     let mut mvn = Command::new("mvn");
     mvn.args(["-q", "-B", "dependency:copy-dependencies", "-f", "bench/jdbc-sink/pom.xml"]);
     exec::output(mvn.arg(format!("-DoutputDirectory={}", place.join("jars").display())))?;
     let place = place.display();
+    let mut javac = Command::new("javac");
+    javac.args(["-cp", &format!("{place}/jars/*"), "-d", &format!("{place}/classes")]);
+    exec::output(javac.args(["JdbcSink.java", "OrderConverter.java"].map(|file| format!("bench/jdbc-sink/{file}"))))?;
     let logs = "-Dorg.slf4j.simpleLogger.defaultLogLevel=error -Dorg.jboss.logging.provider=slf4j";
-    launcher(program, &format!("java -Xmx2g {logs} -cp '{place}/jars/*' '{place}/JdbcSink.java'"))
+    launcher(program, &format!("java -Xmx2g {logs} -cp '{place}/jars/*:{place}/classes' JdbcSink"))
 }
 
 fn copy(from: &str, files: &[&str], to: &Path) -> Result<()> {

@@ -5,11 +5,14 @@ use std::sync::mpsc::{Receiver, channel};
 
 use anyhow::{Context, Result};
 use domain::Timestamp;
+use eventlog::kafka::{KafkaLog, Settings};
 use eventlog::{Appender, EventLog, Partition, Record, Report};
 use schemas::topics::TERM_STARTED;
 use schemas::wire::log::encode_claim;
 use schemas::{Codec, Encoded, Envelope, Term, Topic};
 use uuid::Uuid;
+
+use crate::stack::Stack;
 
 /// Records that are appended and not reported yet.
 const IN_FLIGHT: u64 = 20_000;
@@ -30,6 +33,15 @@ pub struct Owner {
 }
 
 impl Owner {
+    /// Claims every partition of a topic of `stack` that nobody has claimed.
+    pub fn on_kafka(stack: &Stack, topic: &'static Topic) -> Result<Self> {
+        let settings = Settings { prefix: stack.topic_prefix.clone(), ..Settings::default() };
+        let log = KafkaLog::connect(stack.kafka()?, settings).context("connecting to Kafka")?;
+        let runtime = tokio::runtime::Runtime::new().context("starting a runtime")?;
+        let codec = runtime.block_on(Codec::connect(stack.registry()?, &stack.topic_prefix));
+        Self::claim(Arc::new(log), codec.context("connecting to the registry")?, topic, 1)
+    }
+
     /// Claims every partition with `number`, which must be higher than that of any term before.
     pub fn claim(log: Arc<dyn EventLog>, codec: Codec, topic: &'static Topic, number: u64) -> Result<Self> {
         let (sender, reports) = channel();

@@ -2,7 +2,6 @@
 //! and the delivery of one of its products.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
@@ -11,11 +10,9 @@ use domain::ids::{CustomerId, DeliveredQuantity, OrderId, Quantity, Sku, Text};
 use domain::money::Currency;
 use domain::order::{Line, Lines, Order, OrderEvent, UnitPrice};
 use domain::stock::{StockEvent, StockItem};
-use eventlog::EventLog;
-use eventlog::kafka::{KafkaLog, Settings};
 use indicatif::{ProgressBar, ProgressStyle};
+use schemas::Contract;
 use schemas::topics::{ORDER, STOCK};
-use schemas::{Codec, Contract};
 
 use crate::baskets::{Basket, BasketLine};
 use crate::bench::fill::{FIRST_MS, Owner};
@@ -27,13 +24,8 @@ type Standing = HashMap<u64, (u64, u64)>;
 
 /// Appends about so many events to the topics of `stack`, half of them orders.
 pub fn fill(stack: &Stack, baskets: &[Basket], events: u64) -> Result<()> {
-    let settings = Settings { prefix: stack.topic_prefix.clone(), ..Settings::default() };
-    let log: Arc<dyn EventLog> = Arc::new(KafkaLog::connect(stack.kafka()?, settings).context("connecting to Kafka")?);
-    let runtime = tokio::runtime::Runtime::new().context("starting a runtime")?;
-    let codec =
-        || runtime.block_on(Codec::connect(stack.registry()?, &stack.topic_prefix)).map_err(anyhow::Error::from);
-    let mut orders = Owner::claim(Arc::clone(&log), codec()?, &ORDER, 1)?;
-    let mut stock = Owner::claim(Arc::clone(&log), codec()?, &STOCK, 1)?;
+    let mut orders = Owner::on_kafka(stack, &ORDER)?;
+    let mut stock = Owner::on_kafka(stack, &STOCK)?;
     let (started, bar) = (Instant::now(), ProgressBar::new(events));
     bar.set_style(
         ProgressStyle::with_template("filling {bar:30} {pos}/{len} {per_sec} {eta}").context("progress bar")?,

@@ -1,12 +1,13 @@
 //! One measurement, in a process of its own.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use eventlog::embedded::EmbeddedLog;
-use eventlog::{EventLog, Partition};
+use eventlog::{EventLog, Partition, Tail};
 use indicatif::{ProgressBar, ProgressStyle};
 use projections::generations::Scope;
 use projections::pace::Pace;
@@ -27,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::spies::{Clock, Recorded, Timed};
 use super::{Subject, Told, prepare};
+use crate::machine::{cpu_seconds, peak_memory_mib};
 
 /// How often is looked how far it is.
 const LOOK: Duration = Duration::from_millis(20);
@@ -67,7 +69,8 @@ async fn measure(args: &OneArgs) -> Result<Told> {
     let mysql = || MysqlStore::<StockLevel>::among(&stores).context("--mysql is needed");
     let mongo = || MongoStore::<Activity>::among(&stores).context("--mongo is needed");
     let (orders, stock) = (&ORDER, &STOCK);
-    let (seconds, clock) = match args.subject {
+    let (took, clock) = match args.subject {
+        Subject::Fold => fold::<OrderDetail>(args, orders),
         Subject::Memory => replay::<OrderDetail, _>(args, orders, MemoryStore::default()).await,
         Subject::Postgres => replay::<OrderDetail, _>(args, orders, postgres()?).await,
         Subject::PostgresLimit => limit::<OrderDetail, _>(args, orders, postgres()?).await,
@@ -79,12 +82,33 @@ async fn measure(args: &OneArgs) -> Result<Told> {
             bail!("{} is a program of its own", args.subject.name())
         }
     }?;
-    let peak_memory_mib = crate::machine::peak_memory_mib(std::process::id());
-    Ok(Told { seconds, p50_ms: clock.at(0.5), p99_ms: clock.at(0.99), peak_memory_mib })
+    let peak_memory_mib = peak_memory_mib(std::process::id());
+    let Took { seconds, cpu_seconds } = took;
+    Ok(Told { seconds, cpu_seconds, p50_ms: clock.at(0.5), p99_ms: clock.at(0.99), peak_memory_mib })
+}
+
+/// A time span.
+struct Took {
+    seconds: f64,
+    /// Of the processor, for this process.
+    cpu_seconds: f64,
+}
+
+/// A time span that goes on.
+struct Since(Instant, f64);
+
+impl Since {
+    fn now() -> Self {
+        Self(Instant::now(), cpu_seconds(std::process::id()))
+    }
+
+    fn took(&self) -> Took {
+        Took { seconds: self.0.elapsed().as_secs_f64(), cpu_seconds: cpu_seconds(std::process::id()) - self.1 }
+    }
 }
 
 /// The projector from an empty checkpoint to the end of the log of `topic`.
-async fn replay<V: View, S: Store<V>>(args: &OneArgs, topic: &'static Topic, store: S) -> Result<(f64, Clock)> {
+async fn replay<V: View, S: Store<V>>(args: &OneArgs, topic: &'static Topic, store: S) -> Result<(Took, Clock)> {
     let log = EmbeddedLog::open(&prepare::log_of(&args.logs, topic), ALL).context("opening the log")?;
     let ends = Partition::all(topic).map(|partition| anyhow::Ok((partition, log.end(partition)?)));
     let ends: Vec<(Partition, u64)> = ends.collect::<Result<_>>()?;
@@ -105,7 +129,7 @@ async fn replay<V: View, S: Store<V>>(args: &OneArgs, topic: &'static Topic, sto
         ProgressStyle::with_template("{msg:<15} {bar:30} {pos}/{len} {per_sec} {eta}").context("progress bar")?,
     );
     bar.set_message(args.subject.name());
-    let started = Instant::now();
+    let started = Since::now();
     let running = Projector::<V, _>::new(context.clone(), timed).spawn();
     loop {
         let reached = context.progress.reflects(V::NAME);
@@ -119,15 +143,44 @@ async fn replay<V: View, S: Store<V>>(args: &OneArgs, topic: &'static Topic, sto
         }
         tokio::time::sleep(LOOK).await;
     }
-    let seconds = started.elapsed().as_secs_f64();
+    let took = started.took();
     bar.finish_and_clear();
     context.shutdown.cancel();
     running.await.map_err(|error| anyhow!("the projector panicked: {error}"))?;
-    Ok((seconds, clock))
+    Ok((took, clock))
+}
+
+/// The fold alone, on one thread: records that are in memory are decoded and folded into rows in memory. Reading them from the
+/// log by the reader's rule, between two batches, does not count.
+fn fold<V: View>(args: &OneArgs, topic: &'static Topic) -> Result<(Took, Clock)> {
+    let log = EmbeddedLog::open(&prepare::log_of(&args.logs, topic), ALL).context("opening the log")?;
+    let (codec, clock) = (Codec::local(), Clock::new().context("making a histogram")?);
+    let partitions: Vec<_> = Partition::all(topic).map(|partition| (partition, None)).collect();
+    let mut tail = Tail::open(&log, &partitions).context("opening the log")?;
+    let (mut rows, mut took) = (HashMap::<V::Key, Option<V>>::new(), Duration::ZERO);
+    loop {
+        let records = tail.poll(BATCH_EVENTS, Duration::ZERO).context("reading the log")?;
+        if records.is_empty() {
+            break;
+        }
+        let started = Instant::now();
+        for record in &records {
+            let Some(event) = V::decode(&codec, record).context("decoding a record")? else { continue };
+            let row = rows.entry(V::key_of(&event)).or_default();
+            *row = V::fold(row.take(), &event);
+        }
+        took += started.elapsed();
+        clock.record(started);
+    }
+    let read: u64 = partitions.iter().map(|(partition, _)| tail.next(*partition)).sum();
+    let ends = partitions.iter().map(|(partition, _)| log.end(*partition));
+    ensure!(read == ends.sum::<Result<u64, _>>()?, "the log was not read to its end");
+    let seconds = took.as_secs_f64();
+    Ok((Took { seconds, cpu_seconds: seconds }, clock))
 }
 
 /// The same batches, ready, and nothing but writing them.
-async fn limit<V: MemoryView, S: Store<V>>(args: &OneArgs, topic: &'static Topic, store: S) -> Result<(f64, Clock)> {
+async fn limit<V: MemoryView, S: Store<V>>(args: &OneArgs, topic: &'static Topic, store: S) -> Result<(Took, Clock)> {
     let recorded = Recorded::<V>::default();
     replay::<V, _>(args, topic, recorded.clone()).await.context("folding beforehand")?;
     let batches = recorded.take();
@@ -135,9 +188,9 @@ async fn limit<V: MemoryView, S: Store<V>>(args: &OneArgs, topic: &'static Topic
     let clock = Clock::new().context("making a histogram")?;
     let timed = Timed { store, clock: clock.clone() };
     ensure!(timed.open().await?.is_empty(), "the store has checkpoints already");
-    let started = Instant::now();
+    let started = Since::now();
     for batch in batches {
         timed.commit(batch).await?;
     }
-    Ok((started.elapsed().as_secs_f64(), clock))
+    Ok((started.took(), clock))
 }

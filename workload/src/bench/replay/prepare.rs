@@ -14,7 +14,9 @@ use schemas::{Codec, Contract, Topic};
 use uuid::Uuid;
 
 use crate::bench::fill::{FIRST_MS, Owner};
+use crate::lonja::Lonja;
 use crate::order_body::{self, order_id};
+use crate::stack::Stack;
 
 /// SKUs that stock events are spread over.
 const SKUS: u64 = 200_000;
@@ -30,19 +32,31 @@ pub fn log_of(directory: &Path, topic: &Topic) -> PathBuf {
 
 /// Writes a log with `events` order events and one with as many stock events.
 pub fn logs(directory: &Path, events: u64) -> Result<()> {
-    let mut orders = owner(directory, &ORDER)?;
-    for number in 0..events {
-        let (event, version) = order_event(number)?;
-        let key = order_of(number, &event).to_string();
-        orders.append(key, &Order::encode(orders.codec(), &event)?, number, version)?;
-    }
-    orders.finish()?;
+    orders(owner(directory, &ORDER)?, events)?;
     let mut stock = owner(directory, &STOCK)?;
     for number in 0..events {
         let (event, sku, version) = stock_event(number)?;
         stock.append(sku, &StockItem::encode(stock.codec(), &event)?, number, version)?;
     }
     stock.finish()
+}
+
+/// Writes as many order events into the topic of `stack`, which is made. Returns its name.
+pub fn topic(stack: &Stack, events: u64) -> Result<String> {
+    let lonja = Lonja::new(None, stack.log_settings()?)?;
+    lonja.apply("topics")?;
+    lonja.apply("schemas")?;
+    orders(Owner::on_kafka(stack, &ORDER)?, events)?;
+    Ok(format!("{}{}", stack.topic_prefix, ORDER.name))
+}
+
+fn orders(mut owner: Owner, events: u64) -> Result<()> {
+    for number in 0..events {
+        let (event, version) = order_event(number)?;
+        let key = order_of(number, &event).to_string();
+        owner.append(key, &Order::encode(owner.codec(), &event)?, number, version)?;
+    }
+    owner.finish()
 }
 
 fn owner(directory: &Path, topic: &'static Topic) -> Result<Owner> {

@@ -21,7 +21,8 @@ impl Clock {
         Ok(Self(Arc::new(Mutex::new(Histogram::new_with_bounds(1, 600_000_000, 3)?))))
     }
 
-    fn record(&self, since: Instant) {
+    /// A batch began then and ends now.
+    pub fn record(&self, since: Instant) {
         let micros = u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX);
         self.0.lock().unwrap_or_else(PoisonError::into_inner).saturating_record(micros.max(1));
     }
