@@ -4,22 +4,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use lonja_projections::generations::{Generations, Scope};
-use lonja_projections::pace::Pace;
+use lonja_projections::StoreError;
+use lonja_projections::generations::Generations;
 use lonja_projections::parking::Parking;
-use lonja_projections::projector::{Context, Projector};
+use lonja_projections::projector::Projector;
 use lonja_projections::store::{Checkpoints, Commit, Kind, Reflects, Store, Visit};
 use lonja_projections::stores::memory::MemoryStore;
 use lonja_projections::view::View;
 use lonja_projections::views::StockLevel;
-use lonja_projections::{Progress, StoreError};
 use schemas::topics::STOCK;
 use tokio::time::{Instant, sleep};
-use tokio_util::sync::CancellationToken;
 
 use crate::folding::seed;
 use crate::history::History;
-use crate::running::PATIENCE;
+use crate::running::{PATIENCE, context};
 
 /// Every batch needs rows of the few SKUs, which others left: those of the batch before are not loaded, and others while it is
 /// committed.
@@ -39,16 +37,8 @@ async fn a_batch_is_folded_on_what_the_one_before_leaves() {
 }
 
 async fn fold<S: Store<StockLevel>>(history: &History, store: S, batch_events: usize) {
-    let (progress, shutdown) = (Progress::default(), CancellationToken::new());
-    let context = Context {
-        log: Arc::new(history.log.clone()),
-        codec: Arc::clone(&history.codec),
-        progress: progress.clone(),
-        batch_events,
-        pace: Pace::Unbounded,
-        scope: Scope::default(),
-        shutdown: shutdown.clone(),
-    };
+    let context = context(history, batch_events);
+    let (progress, shutdown) = (context.progress.clone(), context.shutdown.clone());
     let running = Projector::new(context, store).spawn();
     let ends = history.log.ends().into_iter().filter(|(partition, _)| partition.topic == &STOCK);
     let last: Vec<_> = ends.map(|(partition, end)| (partition, end - 1)).collect();

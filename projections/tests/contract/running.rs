@@ -28,6 +28,19 @@ pub struct Running {
     tasks: Vec<JoinHandle<()>>,
 }
 
+/// What projectors of a history work with.
+pub fn context(history: &History, batch_events: usize) -> Context {
+    Context {
+        log: Arc::new(history.log.clone()),
+        codec: Arc::clone(&history.codec),
+        progress: Progress::default(),
+        batch_events,
+        pace: Pace::Unbounded,
+        scope: Scope::default(),
+        shutdown: CancellationToken::new(),
+    }
+}
+
 struct Start(Context);
 
 impl ToEach for Start {
@@ -40,17 +53,8 @@ impl ToEach for Start {
 
 impl Running {
     pub async fn start(views: &Views, history: &History, batch_events: usize) -> Self {
-        let progress = Progress::default();
-        let shutdown = CancellationToken::new();
-        let context = Context {
-            log: Arc::new(history.log.clone()),
-            codec: Arc::clone(&history.codec),
-            progress: progress.clone(),
-            batch_events,
-            pace: Pace::Unbounded,
-            scope: Scope::default(),
-            shutdown: shutdown.clone(),
-        };
+        let context = context(history, batch_events);
+        let (progress, shutdown) = (context.progress.clone(), context.shutdown.clone());
         Self { progress, shutdown, tasks: views.each(&Start(context)).await }
     }
 
