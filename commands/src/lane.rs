@@ -252,18 +252,29 @@ impl<A: Aggregate> Lane<A> {
         ended
     }
 
-    /// Folds the partition into the store whose records have waited longest, if it is time: all at once would keep everybody
-    /// waiting for milliseconds. Says whether there may be another one.
+    /// Begins to fold the partition into the store whose records have waited longest, if it is time: all at once would keep
+    /// everybody waiting for milliseconds. Says whether there may be another one.
     fn fold_one(&mut self) -> bool {
+        self.end_folds();
         let due = self.places.iter_mut().filter_map(|(partition, place)| match place {
             Place::Running { owner, .. } => Some((owner.wants_fold()?, *partition, owner)),
             Place::Restoring { .. } => None,
         });
         let Some((_, partition, owner)) = due.min_by_key(|(since, ..)| *since) else { return false };
-        if let Err(reason) = owner.fold(&self.context) {
+        if let Err(reason) = owner.begin_fold(&self.context) {
             self.step_down(partition, &reason);
         }
         true
+    }
+
+    fn end_folds(&mut self) {
+        let failed = self.places.iter_mut().filter_map(|(partition, place)| match place {
+            Place::Running { owner, .. } => Some((*partition, owner.end_fold().err()?)),
+            Place::Restoring { .. } => None,
+        });
+        for (partition, reason) in failed.collect::<Vec<_>>() {
+            self.step_down(partition, &reason);
+        }
     }
 
     fn is_drained(&self) -> bool {

@@ -38,6 +38,8 @@ const PENDING_MAX: usize = 2_048;
 const UNFOLDED_MAX: usize = 512;
 /// … or when the oldest has waited so long.
 pub(crate) const FOLD_AFTER: Duration = Duration::from_millis(50);
+/// Where the store cannot keep up, commands wait for it from so many on.
+const WAITING_MAX: usize = 8 * UNFOLDED_MAX;
 /// How long the owner looks for what lies between before it gives the term up.
 const CATCH_UP_MAX: Duration = Duration::from_secs(5);
 
@@ -363,14 +365,27 @@ impl<A: Aggregate> Owner<A> {
 
     /// Since when confirmed records wait for the store, if it is time to fold them.
     pub fn wants_fold(&self) -> Option<Instant> {
-        let enough = self.memory.unfolded() >= UNFOLDED_MAX;
-        self.memory.oldest_unfolded().filter(|oldest| enough || oldest.elapsed() >= FOLD_AFTER)
+        let waiting = self.memory.waiting();
+        let may = !self.memory.is_folding() || waiting >= WAITING_MAX;
+        let is_due = |since: &Instant| waiting >= UNFOLDED_MAX || since.elapsed() >= FOLD_AFTER;
+        self.memory.waiting_since().filter(|since| may && is_due(since))
+    }
+
+    /// Begins to fold everything confirmed into the store, or waits where that cannot keep up.
+    pub fn begin_fold(&mut self, context: &Context) -> Result<(), SteppedDown> {
+        self.confirmed = self.checkpoint();
+        Ok(self.memory.begin_fold(&context.codec, Folded { checkpoint: self.confirmed, base: self.base })?)
+    }
+
+    /// Takes note of a fold that has ended.
+    pub fn end_fold(&mut self) -> Result<(), SteppedDown> {
+        Ok(self.memory.end_fold()?)
     }
 
     /// Folds everything confirmed into the store.
     pub fn fold(&mut self, context: &Context) -> Result<(), SteppedDown> {
-        self.confirmed = self.checkpoint();
-        Ok(self.memory.fold(&context.codec, Folded { checkpoint: self.confirmed, base: self.base })?)
+        self.begin_fold(context)?;
+        Ok(self.memory.await_fold()?)
     }
 
     /// The checkpoint of everything confirmed; the digest of its last record is worked out only here.

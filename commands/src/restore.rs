@@ -291,7 +291,7 @@ pub(crate) fn fold<'s, A: Aggregate>(
         if let Some(states) = states(partition)
             && let Some(checkpoint) = tail.checkpoint(partition)
         {
-            states.fold(&context.codec, &records, Folded::read(checkpoint), |_| None)?;
+            states.fold(&context.codec, &records, Folded::read(checkpoint))?;
         }
     }
     Ok(count)

@@ -2,7 +2,7 @@
 //! has come, moved together in one atomic batch.
 //!
 //! Written without fsync and deletable at any time: it may lag the log, never lead it, because only confirmed records are
-//! folded here. Restoring and running write through the same [`States::fold`].
+//! folded here. Restoring and running write the same; a running owner does not wait for it ([`States::begin_fold`]).
 
 use std::borrow::Cow;
 use std::collections::hash_map::Entry;
@@ -28,11 +28,14 @@ mod budget;
 mod outcome;
 mod slot;
 mod tables;
+mod writer;
 
 pub(crate) use budget::{Budget, Share};
 pub use outcome::Outcome;
 pub use slot::Slot;
 use tables::{Batch, Table, Tables};
+use writer::Writer;
+pub(crate) use writer::Writing;
 
 /// How long the outcome of a command is remembered, in log time: what clients are promised.
 pub const OUTCOME_HORIZON: Duration = Duration::from_hours(24);
@@ -44,7 +47,8 @@ const SIMULATED_MEMORY_BYTES_MAX: usize = 16 << 10;
 
 /// The store of one node.
 pub struct Store {
-    tables: Tables,
+    tables: Arc<Tables>,
+    writer: Writer,
     /// With whether somebody waits for it.
     leased: Mutex<HashMap<Partition, bool>>,
     /// For what is kept in memory in front of it.
@@ -58,8 +62,11 @@ pub enum StoreError {
     #[error("the state store failed")]
     Disk(#[from] fjall::Error),
     /// The operating system.
-    #[error("starting the reader of known keys failed")]
+    #[error("starting a thread of the state store failed")]
     Thread(#[from] std::io::Error),
+    /// A panic.
+    #[error("the state store's writer has ended")]
+    Writer,
     /// Bytes in the store are not what was written.
     #[error("the state store holds bytes that cannot be read")]
     Bytes(#[from] postcard::Error),
@@ -103,7 +110,7 @@ impl Store {
     /// # Errors
     /// When the disk fails or another process has it open.
     pub fn open(dir: &Path, memory_bytes_max: usize) -> Result<Arc<Self>, StoreError> {
-        Ok(Self::of(Tables::open(dir)?, memory_bytes_max))
+        Ok(Self::of(Tables::open(dir)?, Writer::start()?, memory_bytes_max))
     }
 
     /// An empty store in memory, for a simulation: it ends with the last who holds it.
@@ -113,17 +120,18 @@ impl Store {
     }
 
     pub(crate) fn in_memory_with(memory_bytes_max: usize) -> Arc<Self> {
-        Self::of(Tables::in_memory(), memory_bytes_max)
+        Self::of(Tables::in_memory(), Writer::none(), memory_bytes_max)
     }
 
     /// Another store in memory with what this one in memory has now: what a crash leaves.
     #[must_use]
     pub fn left_behind(&self) -> Arc<Self> {
-        Self::of(self.tables.copy(), SIMULATED_MEMORY_BYTES_MAX)
+        Self::of(self.tables.copy(), Writer::none(), SIMULATED_MEMORY_BYTES_MAX)
     }
 
-    fn of(tables: Tables, memory_bytes_max: usize) -> Arc<Self> {
-        Arc::new(Self { tables, leased: Mutex::default(), memory: Budget::new(memory_bytes_max) })
+    fn of(tables: Tables, writer: Writer, memory_bytes_max: usize) -> Arc<Self> {
+        let memory = Budget::new(memory_bytes_max);
+        Arc::new(Self { tables: Arc::new(tables), writer, leased: Mutex::default(), memory })
     }
 
     /// What became of the command, as far as it is folded here.
@@ -205,24 +213,44 @@ impl<A: Aggregate> States<A> {
         self.store.outcome(command_id)
     }
 
-    /// Folds records that count and moves the checkpoint, all or nothing. `known` is the state of an aggregate after the
-    /// last of these records, where the caller has it. Says how many bytes the store has now of each state that changed.
-    pub fn fold<'s>(
+    /// Folds records that count and moves the checkpoint, all or nothing.
+    pub fn fold(&self, codec: &Codec, records: &[Admitted], folded: Folded) -> Result<(), StoreError> {
+        let (batch, _) = self.prepare(codec, records, folded, |_| None)?;
+        Ok(self.store.tables.commit(batch)?)
+    }
+
+    /// The same, and the store is written elsewhere; until that is over, it is not to be asked for what these records change.
+    /// `known` is the state of an aggregate after the last of them, where the caller has it. Says how many bytes the store will
+    /// have of each state that changes.
+    pub fn begin_fold<'s>(
         &self,
         codec: &Codec,
         records: &[Admitted],
         folded: Folded,
         known: impl Fn(&Bytes) -> Option<&'s Slot<A>>,
-    ) -> Result<HashMap<Bytes, usize>, StoreError>
+    ) -> Result<(Writing, HashMap<Bytes, usize>), StoreError>
     where
         A: 's,
     {
-        let tables = &self.store.tables;
-        let mut batch = tables.batch();
+        let (batch, sizes) = self.prepare(codec, records, folded, known)?;
+        Ok((self.store.writer.write(&self.store.tables, batch), sizes))
+    }
+
+    fn prepare<'s>(
+        &self,
+        codec: &Codec,
+        records: &[Admitted],
+        folded: Folded,
+        known: impl Fn(&Bytes) -> Option<&'s Slot<A>>,
+    ) -> Result<(Batch, HashMap<Bytes, usize>), StoreError>
+    where
+        A: 's,
+    {
+        let mut batch = Batch::default();
         let mut slots: HashMap<&Bytes, Cow<'s, Slot<A>>> = HashMap::with_capacity(records.len());
         for record in records {
             let id = *record.envelope.id.as_bytes();
-            tables.insert(&mut batch, Table::Outcomes, id, postcard::to_stdvec(&Outcome::of(record))?);
+            batch.insert(Table::Outcomes, id, postcard::to_stdvec(&Outcome::of(record))?);
             if is_event(&record.envelope.record_type) {
                 let key = &record.record.key;
                 match slots.entry(key) {
@@ -239,17 +267,16 @@ impl<A: Aggregate> States<A> {
         for (key, slot) in slots {
             let bytes = postcard::to_stdvec(slot.as_ref())?;
             sizes.insert(key.clone(), bytes.len());
-            tables.insert(&mut batch, Table::States, self.state_key(key), bytes);
+            batch.insert(Table::States, self.state_key(key), bytes);
         }
         if let Some(last) = records.last() {
             let ids: Vec<u8> = records.iter().flat_map(|record| *record.envelope.id.as_bytes()).collect();
-            tables.insert(&mut batch, Table::Ages, age_key(last.timestamp, last.envelope.id), ids);
+            batch.insert(Table::Ages, age_key(last.timestamp, last.envelope.id), ids);
             self.expire(&mut batch, last.timestamp)?;
         }
         let value = postcard::to_stdvec(&(A::STATE_VERSION, folded))?;
-        tables.insert(&mut batch, Table::Checkpoints, self.partition.to_string(), value);
-        tables.commit(batch)?;
-        Ok(sizes)
+        batch.insert(Table::Checkpoints, self.partition.to_string(), value);
+        Ok((batch, sizes))
     }
 
     /// Forgets the partition, so that it is folded from the start again.
@@ -259,20 +286,20 @@ impl<A: Aggregate> States<A> {
         if tables.get(Table::Checkpoints, self.partition.to_string().as_bytes())?.is_none() {
             return Ok(());
         }
-        let mut batch = tables.batch();
-        tables.remove(&mut batch, Table::Checkpoints, self.partition.to_string());
+        let mut batch = Batch::default();
+        batch.remove(Table::Checkpoints, self.partition.to_string());
         // Partitions are text and end before a slash: the next text after all that begin with it ends with a '0'.
         let (from, mut until) = (self.state_key(&[]), self.state_key(&[]));
         until.pop();
         until.push(b'/' + 1);
         for entry in tables.range(Table::States, &from, Some(&until)) {
-            tables.remove(&mut batch, Table::States, entry?.0);
+            batch.remove(Table::States, entry?.0);
         }
         for entry in tables.range(Table::Outcomes, &[], None) {
             let (id, bytes) = entry?;
             let outcome: Outcome = postcard::from_bytes(&bytes)?;
             if outcome.topic == self.partition.topic.name && outcome.partition == self.partition.number {
-                tables.remove(&mut batch, Table::Outcomes, id);
+                batch.remove(Table::Outcomes, id);
             }
         }
         Ok(tables.commit(batch)?)
@@ -285,8 +312,8 @@ impl<A: Aggregate> States<A> {
         for entry in tables.range(Table::Ages, &[], Some(&oldest)).take(EXPIRED_PER_FOLD_MAX) {
             let (key, ids) = entry?;
             let (ids, _) = ids.as_chunks::<16>();
-            ids.iter().for_each(|id| tables.remove(batch, Table::Outcomes, *id));
-            tables.remove(batch, Table::Ages, key);
+            ids.iter().for_each(|id| batch.remove(Table::Outcomes, *id));
+            batch.remove(Table::Ages, key);
         }
         Ok(())
     }
@@ -317,6 +344,7 @@ mod tests {
     use schemas::{Contract, Envelope, Term};
 
     use super::*;
+    use crate::working_set::{Held, WorkingSet};
 
     const PARTITION: Partition = Partition { topic: &STOCK, number: 3 };
 
@@ -357,7 +385,7 @@ mod tests {
         let states = store.lease::<StockItem>(PARTITION).unwrap();
         let checkpoint = Checkpoint { next: 1, terms: Terms::default(), topic_id: Uuid::nil(), last_record: 0 };
         let fold = |records: &[Admitted]| {
-            drop(states.fold(&Codec::local(), records, Folded::read(checkpoint), |_| None).unwrap());
+            states.fold(&Codec::local(), records, Folded::read(checkpoint)).unwrap();
         };
         let horizon = i64::try_from(OUTCOME_HORIZON.as_millis()).unwrap();
         fold(&[unchanged(1, 1_000), unchanged(2, 1_001), unchanged(3, 1_002)]);
@@ -371,14 +399,48 @@ mod tests {
     }
 
     #[test]
+    fn nobody_waits_for_a_fold_that_is_being_written() {
+        let store = Store::of(Tables::in_memory(), Writer::start().unwrap(), 1_000);
+        let mut memory = WorkingSet::new(store.lease::<StockItem>(PARTITION).unwrap());
+        let key = Bytes::from_static(b"A");
+        memory.put(key.clone(), Held { slot: Slot { version: 7, ..Slot::default() }, last: 1, stored: 0 });
+        memory.confirm(unchanged(1, 1_000));
+        let terms = Terms { sequence: 1, ..Terms::default() };
+        let checkpoint = |next| Checkpoint { next, terms, topic_id: Uuid::nil(), last_record: 0 };
+        // The writer is busy with something else.
+        let other = Arc::new(Tables::in_memory());
+        let slow = other.hold();
+        let before = store.writer.write(&other, Batch::default());
+        memory.begin_fold(&Codec::local(), Folded::read(checkpoint(1))).unwrap();
+        memory.confirm(unchanged(2, 1_001));
+        memory.end_fold().unwrap();
+        assert!(memory.is_folding() && memory.waiting() == 1);
+        assert!([1, 2].iter().all(|id| memory.recent(Uuid::from_u128(*id)).is_some()), "neither is forgotten");
+        let held = memory.take(&key).unwrap();
+        assert_eq!((held.slot.version, held.last), (7, 1), "the state of memory, not the one of the store");
+        memory.put(key.clone(), held);
+        drop(slow);
+        memory.await_fold().unwrap();
+        before.wait().unwrap();
+        assert_eq!(kept(&store, 1..3), [1]);
+        assert!(memory.recent(Uuid::from_u128(1)).is_none() && memory.recent(Uuid::from_u128(2)).is_some());
+        assert_eq!(memory.take(&key).unwrap().last, 0, "the store has all of it");
+        memory.begin_fold(&Codec::local(), Folded::read(checkpoint(2))).unwrap();
+        drop(memory);
+        assert_eq!(kept(&store, 1..3), [1, 2], "whoever folds it next finds what was on its way");
+        let states = store.lease::<StockItem>(PARTITION).unwrap();
+        assert_eq!(states.folded().unwrap().map(|folded| folded.checkpoint), Some(checkpoint(2)));
+    }
+
+    #[test]
     fn how_far_another_build_had_folded_is_not_known() {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(directory.path(), 0).unwrap();
         let states = store.lease::<StockItem>(PARTITION).unwrap();
         let checkpoint = Checkpoint { next: 1, terms: Terms::default(), topic_id: Uuid::nil(), last_record: 0 };
         let written = |value: Vec<u8>| {
-            let mut batch = store.tables.batch();
-            store.tables.insert(&mut batch, Table::Checkpoints, PARTITION.to_string(), value);
+            let mut batch = Batch::default();
+            batch.insert(Table::Checkpoints, PARTITION.to_string(), value);
             store.tables.commit(batch).unwrap();
             states.folded().unwrap().map(|folded| folded.checkpoint)
         };

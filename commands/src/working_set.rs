@@ -10,21 +10,36 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::Aggregate;
-use crate::states::{Folded, Outcome, Share, Slot, States, StoreError};
+use crate::states::{Folded, Outcome, Share, Slot, States, StoreError, Writing};
 
 /// What a state in [`Clean`] needs beside itself: its place in two lists and a table, and its key.
 const ENTRY_BYTES: usize = 160;
 
 pub(crate) struct WorkingSet<A: Aggregate> {
     states: States<A>,
-    /// Confirmed, not in the store yet.
+    /// Confirmed, not known to be in the store yet.
     unfolded: Vec<Admitted>,
-    /// Where in `unfolded`, by command id.
+    /// How many came before the first of these.
+    folded: usize,
+    /// Which of all that were confirmed, by command id.
     unfolded_ids: HashMap<Uuid, usize>,
+    /// Since when any of them waits that is not being written.
     unfolded_since: Option<Instant>,
+    /// The fold of the first of them, on its way into the store.
+    fold: Option<Fold>,
     /// States with records that are not folded into the store yet.
     hot: HashMap<Bytes, Held<A>>,
     clean: Clean<A>,
+}
+
+/// A fold that is being written.
+struct Fold {
+    writing: Writing,
+    /// How many records it has.
+    records: usize,
+    confirmed: Folded,
+    /// What the store will have of each state, in bytes.
+    sizes: HashMap<Bytes, usize>,
 }
 
 /// States as the store has them, as many as there is memory for: those that were in use last.
@@ -81,8 +96,10 @@ impl<A: Aggregate> WorkingSet<A> {
         Self {
             states,
             unfolded: Vec::new(),
+            folded: 0,
             unfolded_ids: HashMap::new(),
             unfolded_since: None,
+            fold: None,
             hot: HashMap::new(),
             clean,
         }
@@ -110,7 +127,7 @@ impl<A: Aggregate> WorkingSet<A> {
 
     /// A confirmed record of a command that is not in the store yet.
     pub fn recent(&self, command_id: Uuid) -> Option<&Admitted> {
-        self.unfolded_ids.get(&command_id).and_then(|at| self.unfolded.get(*at))
+        self.unfolded_ids.get(&command_id).and_then(|at| self.unfolded.get(at - self.folded))
     }
 
     /// What became of a command that was confirmed: here, or as far as the store knows.
@@ -124,39 +141,67 @@ impl<A: Aggregate> WorkingSet<A> {
     /// The next record is confirmed.
     pub fn confirm(&mut self, record: Admitted) {
         self.unfolded_since.get_or_insert_with(Instant::now);
-        self.unfolded_ids.insert(record.envelope.id, self.unfolded.len());
+        self.unfolded_ids.insert(record.envelope.id, self.folded + self.unfolded.len());
         self.unfolded.push(record);
     }
 
-    /// How many records wait for the store …
-    pub fn unfolded(&self) -> usize {
-        self.unfolded.len()
+    /// How many records wait for the store and are not being written …
+    pub fn waiting(&self) -> usize {
+        self.unfolded.len() - self.fold.as_ref().map_or(0, |fold| fold.records)
     }
 
     /// … since when …
-    pub fn oldest_unfolded(&self) -> Option<Instant> {
+    pub fn waiting_since(&self) -> Option<Instant> {
         self.unfolded_since
     }
 
-    /// … and the last of them.
+    /// … and the last of all that are not known to be in the store.
     pub fn last(&self) -> Option<&Admitted> {
         self.unfolded.last()
     }
 
-    /// Folds into the store what waits for it, up to `confirmed`.
-    pub fn fold(&mut self, codec: &Codec, confirmed: Folded) -> Result<(), StoreError> {
+    /// A fold is being written.
+    pub fn is_folding(&self) -> bool {
+        self.fold.is_some()
+    }
+
+    /// Begins to fold into the store what waits for it, up to `confirmed`; one after the other.
+    pub fn begin_fold(&mut self, codec: &Codec, confirmed: Folded) -> Result<(), StoreError> {
+        self.await_fold()?;
         self.unfolded_since = None;
         if self.unfolded.is_empty() {
             return Ok(());
         }
-        let is_settled = |held: &Held<A>| held.last <= confirmed.checkpoint.terms.sequence;
-        // With nothing outstanding, an aggregate's tentative state is what its records fold to.
-        let known = |key: &Bytes| self.hot.get(key).filter(|held| is_settled(held)).map(|held| &held.slot);
-        let sizes = self.states.fold(codec, &self.unfolded, confirmed, known)?;
-        self.unfolded_ids.clear();
-        for record in self.unfolded.drain(..) {
+        let known = |key: &Bytes| self.hot.get(key).filter(|held| held.is_settled(&confirmed)).map(|held| &held.slot);
+        let (writing, sizes) = self.states.begin_fold(codec, &self.unfolded, confirmed, known)?;
+        self.fold = Some(Fold { writing, records: self.unfolded.len(), confirmed, sizes });
+        self.end_fold()
+    }
+
+    /// Takes note of what came of the fold, where that is known.
+    pub fn end_fold(&mut self) -> Result<(), StoreError> {
+        match self.fold.as_ref().and_then(|fold| fold.writing.poll()) {
+            Some(written) => self.written(written),
+            None => Ok(()),
+        }
+    }
+
+    /// Waits for it.
+    pub fn await_fold(&mut self) -> Result<(), StoreError> {
+        match self.fold.as_ref().map(|fold| fold.writing.wait()) {
+            Some(written) => self.written(written),
+            None => Ok(()),
+        }
+    }
+
+    fn written(&mut self, written: Result<(), StoreError>) -> Result<(), StoreError> {
+        let Some(Fold { records, confirmed, sizes, .. }) = self.fold.take() else { return Ok(()) };
+        written?;
+        self.folded += records;
+        for record in self.unfolded.drain(..records) {
+            self.unfolded_ids.remove(&record.envelope.id);
             let key = record.record.key;
-            if self.hot.get(&key).is_some_and(is_settled)
+            if self.hot.get(&key).is_some_and(|held| held.is_settled(&confirmed))
                 && let Some(held) = self.hot.remove(&key)
             {
                 let stored = sizes.get(&key).copied().unwrap_or(held.stored);
@@ -164,6 +209,22 @@ impl<A: Aggregate> WorkingSet<A> {
             }
         }
         Ok(())
+    }
+}
+
+impl<A> Held<A> {
+    /// With nothing outstanding, an aggregate's tentative state is what its records fold to.
+    fn is_settled(&self, confirmed: &Folded) -> bool {
+        self.last <= confirmed.checkpoint.terms.sequence
+    }
+}
+
+/// Only then may another fold the partition.
+impl<A: Aggregate> Drop for WorkingSet<A> {
+    fn drop(&mut self) {
+        if let Err(error) = self.await_fold() {
+            tracing::warn!(error = &error as &dyn std::error::Error, "not folded; restoring will");
+        }
     }
 }
 

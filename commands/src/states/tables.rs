@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use fjall::config::{PartitioningPolicy, PinningPolicy};
-use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, Slice};
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, Slice};
 use parking_lot::Mutex;
 
 use super::StoreError;
-use crate::known::{Change, KEYS_MIN, Known};
+use crate::known::{KEYS_MIN, Known};
 
 /// Of each keyspace. fjall's own 64 MiB costs more memory, and 0.5 to 3 % more CPU per command: its walks are longer.
 const MEMTABLE_BYTES_MAX: u64 = 8 << 20;
@@ -57,9 +57,17 @@ type Content = BTreeMap<(Table, Slice), Slice>;
 type Entries<'t> = Box<dyn Iterator<Item = Result<(Slice, Slice), fjall::Error>> + 't>;
 
 /// Changes that are made together.
-pub(super) enum Batch<'t> {
-    Disk(OwnedWriteBatch, Change<'t>),
-    Memory(Vec<((Table, Slice), Option<Slice>)>),
+#[derive(Default)]
+pub(super) struct Batch(Vec<((Table, Slice), Option<Slice>)>);
+
+impl Batch {
+    pub fn insert(&mut self, table: Table, key: impl Into<Slice>, value: Vec<u8>) {
+        self.0.push(((table, key.into()), Some(value.into())));
+    }
+
+    pub fn remove(&mut self, table: Table, key: impl Into<Slice>) {
+        self.0.push(((table, key.into()), None));
+    }
 }
 
 impl Tables {
@@ -75,6 +83,15 @@ impl Tables {
 
     pub fn in_memory() -> Self {
         Self::Memory(Mutex::default())
+    }
+
+    /// As long as it is held, these tables in memory are busy.
+    #[cfg(test)]
+    pub fn hold(&self) -> parking_lot::MutexGuard<'_, Content> {
+        match self {
+            Self::Memory(content) => content.lock(),
+            Self::Disk(_) => panic!("these are on disk"),
+        }
     }
 
     /// What is there now, in memory of its own; nothing of what is on disk.
@@ -113,45 +130,29 @@ impl Tables {
         }
     }
 
-    pub fn batch(&self) -> Batch<'_> {
+    /// Whenever fjall has a memtable to flush, it waits here for the disk.
+    pub fn commit(&self, Batch(changes): Batch) -> Result<(), fjall::Error> {
         match self {
-            Self::Disk(disk) => Batch::Disk(disk.db.batch(), disk.known.change()),
-            Self::Memory(_) => Batch::Memory(Vec::new()),
-        }
-    }
-
-    pub fn insert(&self, batch: &mut Batch, table: Table, key: impl Into<Slice>, value: Vec<u8>) {
-        let key = key.into();
-        match (self, batch) {
-            (Self::Disk(disk), Batch::Disk(batch, known)) => {
-                if table <= Table::Outcomes {
-                    known.insert(&key);
+            Self::Disk(Disk { db, keyspaces, known }) => {
+                let change = known.change();
+                let mut batch = db.batch();
+                for ((table, key), value) in changes {
+                    let keyspace = &keyspaces[table as usize];
+                    let Some(value) = value else {
+                        batch.remove(keyspace, key);
+                        continue;
+                    };
+                    if table <= Table::Outcomes {
+                        change.insert(&key);
+                    }
+                    batch.insert(keyspace, key, value);
                 }
-                batch.insert(&disk.keyspaces[table as usize], key, value);
-            }
-            (_, Batch::Memory(changes)) => changes.push(((table, key), Some(value.into()))),
-            // A batch comes from the tables that it is for.
-            (Self::Memory(_), Batch::Disk(..)) => {}
-        }
-    }
-
-    pub fn remove(&self, batch: &mut Batch, table: Table, key: impl Into<Slice>) {
-        match (self, batch) {
-            (Self::Disk(disk), Batch::Disk(batch, _)) => batch.remove(&disk.keyspaces[table as usize], key.into()),
-            (_, Batch::Memory(changes)) => changes.push(((table, key.into()), None)),
-            (Self::Memory(_), Batch::Disk(..)) => {}
-        }
-    }
-
-    pub fn commit(&self, batch: Batch) -> Result<(), fjall::Error> {
-        match (self, batch) {
-            (Self::Disk(disk), Batch::Disk(batch, change)) => {
                 let committed = batch.commit();
                 drop(change);
-                disk.known.committed();
-                return committed;
+                known.committed();
+                committed
             }
-            (Self::Memory(content), Batch::Memory(changes)) => {
+            Self::Memory(content) => {
                 let mut content = content.lock();
                 for (key, value) in changes {
                     match value {
@@ -159,10 +160,8 @@ impl Tables {
                         None => drop(content.remove(&key)),
                     }
                 }
+                Ok(())
             }
-            // As above.
-            (Self::Disk(_), Batch::Memory(_)) | (Self::Memory(_), Batch::Disk(..)) => {}
         }
-        Ok(())
     }
 }
