@@ -81,11 +81,14 @@ pub(crate) async fn of_store<V: View, S: Store<V>>(
 ) -> Result<(Digests<V>, Parts<V>), StoreError> {
     let mut digests = Digests::<V>::new();
     let mut rests = Rests::at(pace);
+    let most = rests.part_rows(PART_ROWS);
     let (mut ends, mut parts): (Vec<V::Key>, _) = (Vec::new(), Vec::new());
     loop {
         let (mut rows, mut last) = (0, None);
         let mut add = |row: V| {
             let key = row.key();
+            // Here, and not after all of them, for which others would wait at once.
+            rests.rest(1);
             rows += 1;
             if last.as_ref().is_none_or(|last| *last < key) {
                 last = Some(key.clone());
@@ -94,14 +97,13 @@ pub(crate) async fn of_store<V: View, S: Store<V>>(
                 digests.insert(key, of(&row));
             }
         };
-        let Reflects { checkpoints, parked } = store.scan(ends.last(), PART_ROWS, &mut add).await?;
+        let Reflects { checkpoints, parked } = store.scan(ends.last(), most, &mut add).await?;
         let next = checkpoints.iter().map(|(partition, checkpoint)| (*partition, checkpoint.next)).collect();
         parts.push(Part { next, parked });
         match last {
-            Some(last) if rows >= PART_ROWS => ends.push(last),
+            Some(last) if rows >= most => ends.push(last),
             _ => return Ok((digests, Parts { ends, parts, checkpoints })),
         }
-        rests.rest(rows);
     }
 }
 

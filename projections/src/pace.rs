@@ -73,6 +73,15 @@ impl Rests {
         self.pace.batch_events(most)
     }
 
+    /// Most rows to read at one moment, of at most `most`: no more than are gone through in a second, because the store has to keep
+    /// that moment meanwhile.
+    pub(crate) fn part_rows(&self, most: usize) -> usize {
+        match self.pace {
+            Pace::Unbounded => most,
+            Pace::Rate(rate) => most.min(usize::try_from(rate.saturating_mul(COMPARED)).unwrap_or(most).max(1)),
+        }
+    }
+
     /// Rests if it is too early for another step after so many: records that are folded, or rows.
     pub fn rest(&mut self, steps: usize) {
         self.steps += steps as u64;
