@@ -50,7 +50,10 @@ impl Recipe for Postgres {
         let mut command = as_user(USER, &program("postgres")?);
         command.arg("-D").arg(home.join("data")).arg("-p").arg(self.port.to_string());
         let sockets = format!("unix_socket_directories={}", socket_directory(home).display());
-        for setting in ["listen_addresses=127.0.0.1", &sockets, "wal_level=logical", "max_connections=200"] {
+        // The default of 128 MB holds none of the indexes of 5 M rows, and after each checkpoint the first change of a page writes all of it.
+        let memory = ["shared_buffers=1GB", "max_wal_size=4GB"];
+        let served = ["listen_addresses=127.0.0.1", &sockets, "wal_level=logical", "max_connections=200"];
+        for setting in served.into_iter().chain(memory) {
             command.arg("-c").arg(setting);
         }
         Ok(command)
