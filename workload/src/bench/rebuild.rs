@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow, ensure};
 use serde::Serialize;
 
-use self::live::{Beside, Felt, Live, Plan, Stage, Took};
+use self::live::{Beside, Felt, Live, Plan, Ratio, Stage, Took};
 use self::watch::{Operators, Replay, Rounds};
 use super::report::write_json;
 use crate::baskets::Place;
@@ -93,7 +93,8 @@ pub fn run(args: &Args) -> Result<Report> {
     let cleaned = own::remove(&args.stack, &run);
     let report = measured?;
     cleaned?;
-    print(&report);
+    let (before, after) = report.peak_memory_mib;
+    println!("\npeak memory of the process: {before} MiB before the replays, {after} MiB after them");
     args.json.as_deref().map_or(Ok(()), |file| write_json(file, std::slice::from_ref(&report)))?;
     let wrong = |(_, live): &(Replay, Live)| (live.wrong > 0).then(|| live.shown.clone());
     let wrong: Vec<_> = report.replays.iter().filter_map(wrong).collect();
@@ -121,7 +122,9 @@ fn measure(args: &Args, run: &str, directory: &Path) -> Result<Report> {
     let before = peak_memory_mib(server.pid());
     let mut replays = Vec::new();
     for view in &args.views {
-        replays.push(beside(args, &server, |stage| operators.replay(view, args.rate, args.rounds, stage))?);
+        let replay = beside(args, &server, |stage| operators.replay(view, args.rate, args.rounds, stage))?;
+        print(&replay);
+        replays.push(replay);
     }
     let peak_memory_mib = (before, peak_memory_mib(server.pid()));
     server.stop()?;
@@ -142,49 +145,36 @@ fn beside<T>(args: &Args, server: &Server, deed: impl FnOnce(&Stage) -> Result<T
     })
 }
 
-fn print(report: &Report) {
+fn print((replay, live): &(Replay, Live)) {
+    let Replay { view, records, records_in_all: _, seconds, eta_error, verify_seconds, rows, differences, promote_ms } =
+        replay;
+    #[allow(clippy::cast_precision_loss, reason = "a log has far fewer than 2^53 records")]
+    let rate = *records as f64 / seconds;
+    println!("\n{view}: {records} events in {seconds:.0} s, {rate:.0}/s");
+    println!("  forecast off by {:.1} % ({})", 100.0 * eta_error, verdict(*eta_error <= ETA_BAR));
+    println!("  {rows} rows verified in {verify_seconds:.0} s, {differences} differ; promoted in {promote_ms:.0} ms");
     println!(
-        "\nlive traffic beside              commands   p50 ms   p99 ms   until a page shows it: p50 / p99 ms by store"
+        "  p99 beside it / while paused: commands {}, pages {}",
+        told(live.commands_ratio),
+        told(live.pages_ratio)
     );
-    for (replay, live) in &report.replays {
-        felt(&format!("{}: paused", replay.view), &live.beside(Beside::Nothing));
-        felt("  its replay", &live.beside(Beside::Replay));
-        felt("  its comparison", &live.beside(Beside::Comparison));
-    }
-    println!(
-        "\nview            events      s  events/s   ETA error   verified in s (rows, differences)   switch ms   p99 / while paused"
-    );
-    for (replay, live) in &report.replays {
-        let Replay {
-            view,
-            records,
-            records_in_all: _,
-            seconds,
-            eta_error,
-            verify_seconds,
-            rows,
-            differences,
-            promote_ms,
-        } = replay;
-        #[allow(clippy::cast_precision_loss, reason = "a log has far fewer than 2^53 records")]
-        let rate = *records as f64 / seconds;
-        let p99_ms = |what| live.beside(what).commands.p99_ms;
-        let ratio = p99_ms(Beside::Replay) / p99_ms(Beside::Nothing);
-        let verdict = |met: bool| if met { "met" } else { "NOT met" };
-        println!(
-            "{view:<14} {records:>8} {seconds:>6.0} {rate:>9.0}   {:>5.1} % ({})   {verify_seconds:>6.0} ({rows}, {differences})   {promote_ms:>6.0}   {ratio:.2} (bar <= {LATENCY_BAR}: {})",
-            100.0 * eta_error,
-            verdict(*eta_error <= ETA_BAR),
-            verdict(ratio <= LATENCY_BAR),
-        );
-    }
-    let (before, after) = report.peak_memory_mib;
-    println!("peak memory of the process: {before} MiB before the replays, {after} MiB after them");
+    println!("  live traffic beside     commands   p50 ms   p99 ms   until a page shows it: p50 / p99 ms by store");
+    felt("nothing (paused)", &live.beside(Beside::Nothing));
+    felt("the replay", &live.beside(Beside::Replay));
+    felt("the comparison", &live.beside(Beside::Comparison));
+}
+
+fn verdict(met: bool) -> &'static str {
+    if met { "met" } else { "NOT met" }
+}
+
+fn told(Ratio { times, lowest, highest }: Ratio) -> String {
+    format!("{times:.2} ({lowest:.2}-{highest:.2}; bar <= {LATENCY_BAR}: {})", verdict(times <= LATENCY_BAR))
 }
 
 fn felt(name: &str, felt: &Felt) {
     let visible: Vec<_> =
         felt.visible.iter().map(|(store, took)| format!("{store} {:.1} / {:.1}", took.p50_ms, took.p99_ms)).collect();
     let Took { count, p50_ms, p99_ms } = felt.commands;
-    println!("{name:<30} {count:>10} {p50_ms:>8.2} {p99_ms:>8.2}   {}", visible.join(", "));
+    println!("  {name:<20} {count:>11} {p50_ms:>8.2} {p99_ms:>8.2}   {}", visible.join(", "));
 }

@@ -6,7 +6,6 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -14,7 +13,6 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
-use hdrhistogram::Histogram;
 use hyper::Method;
 use parking_lot::Mutex;
 use serde::Serialize;
@@ -33,6 +31,8 @@ const CONNECTIONS: usize = 64;
 const SKUS: u64 = 100;
 /// Wrong answers that are told; all are counted.
 const SHOWN: usize = 5;
+/// Into so many parts the rounds are dealt out, to see how far a ratio of all of them is to be trusted.
+const PARTS: usize = 4;
 
 /// What to send.
 #[derive(Debug, Clone)]
@@ -69,20 +69,21 @@ pub enum Beside {
     End,
 }
 
-/// Tells the traffic what goes on. Clones share.
+/// Tells the traffic what goes on, and how often that has changed. Clones share.
 #[derive(Clone)]
-pub struct Stage(Arc<Mutex<Beside>>);
+pub struct Stage(Arc<Mutex<(Beside, u32)>>);
 
 impl Stage {
     pub fn new(first: Beside) -> Self {
-        Self(Arc::new(Mutex::new(first)))
+        Self(Arc::new(Mutex::new((first, 0))))
     }
 
     pub fn set(&self, beside: Beside) {
-        *self.0.lock() = beside;
+        let mut stage = self.0.lock();
+        *stage = (beside, stage.1 + 1);
     }
 
-    fn get(&self) -> Beside {
+    fn get(&self) -> (Beside, u32) {
         *self.0.lock()
     }
 }
@@ -92,8 +93,21 @@ impl Stage {
 pub struct Felt {
     /// Commands, from their turn to their answer.
     pub commands: Took,
-    /// By store, from the answer of a command to a page that shows it.
+    /// By store, from the answer of a command to a page that shows it …
     pub visible: BTreeMap<&'static str, Took>,
+    /// … and in all of them.
+    pub pages: Took,
+}
+
+/// A p99 beside a replay, as a multiple of that while it pauses.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+pub struct Ratio {
+    /// Of all rounds.
+    pub times: f64,
+    /// The same of every fourth round, from the first, second, third and fourth on: the lowest …
+    pub lowest: f64,
+    /// … and the highest of them.
+    pub highest: f64,
 }
 
 /// What came of it.
@@ -101,6 +115,10 @@ pub struct Felt {
 pub struct Live {
     /// By what went on beside.
     pub felt: BTreeMap<Beside, Felt>,
+    /// Commands beside the replay, by the same while it pauses;
+    pub commands_ratio: Ratio,
+    /// and the same of pages.
+    pub pages_ratio: Ratio,
     /// Answers that are not as they must be: failed, late, or without what was written before.
     pub wrong: u64,
     /// Some of them.
@@ -114,10 +132,13 @@ impl Live {
     }
 }
 
-/// Microseconds.
+/// Microseconds of what was sent in one stretch.
+#[derive(Default)]
 struct Times {
-    commands: Histogram<u64>,
-    visible: BTreeMap<&'static str, Histogram<u64>>,
+    /// Which change of the stage began it.
+    change: u32,
+    commands: Vec<u32>,
+    visible: BTreeMap<&'static str, Vec<u32>>,
 }
 
 struct Shared {
@@ -126,7 +147,7 @@ struct Shared {
     started: Instant,
     next: Cell<u64>,
     stage: Stage,
-    times: RefCell<BTreeMap<Beside, Times>>,
+    times: RefCell<BTreeMap<Beside, Vec<Times>>>,
     wrong: Cell<u64>,
     shown: RefCell<Vec<String>>,
 }
@@ -156,23 +177,56 @@ pub fn run(plan: &Plan, stage: &Stage) -> Result<Live> {
         while let Some(ended) = connections.join_next().await {
             ended.context("a connection's task panicked")??;
         }
-        let felt = shared.times.borrow().iter().map(|(beside, times)| (*beside, times.felt())).collect();
-        Ok(Live { felt, wrong: shared.wrong.get(), shown: shared.shown.take() })
+        let times = shared.times.borrow();
+        let felt = times.iter().map(|(beside, times)| (*beside, felt(times))).collect();
+        let of = |beside| times.get(&beside).map_or_else(Default::default, Vec::as_slice);
+        let ratio = |values: fn(&Times) -> Vec<u32>| ratio(of(Beside::Replay), of(Beside::Nothing), values);
+        let commands_ratio = ratio(|times| times.commands.clone());
+        let pages_ratio = ratio(Times::pages);
+        Ok(Live { felt, commands_ratio, pages_ratio, wrong: shared.wrong.get(), shown: shared.shown.take() })
     })
 }
 
-fn histogram() -> Result<Histogram<u64>> {
-    Histogram::new_with_bounds(1, 60_000_000, 3).context("making a histogram")
+/// The time that so much of `times` did not exceed, in milliseconds (nearest rank); 0 of nothing.
+fn quantile(times: &mut [u32], share: f64) -> f64 {
+    #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count")]
+    let rank = (times.len() as f64 * share).ceil() as usize;
+    if times.is_empty() {
+        return 0.0;
+    }
+    let (_, time, _) = times.select_nth_unstable(rank.saturating_sub(1));
+    f64::from(*time) / 1_000.0
 }
 
-#[allow(clippy::cast_precision_loss, reason = "microseconds of a latency fit a double exactly")]
-fn took(times: &Histogram<u64>) -> Took {
-    let milliseconds = |quantile| times.value_at_quantile(quantile) as f64 / 1_000.0;
-    Took { count: times.len(), p50_ms: milliseconds(0.5), p99_ms: milliseconds(0.99) }
+fn took(mut times: Vec<u32>) -> Took {
+    let (p50_ms, p99_ms) = (quantile(&mut times, 0.5), quantile(&mut times, 0.99));
+    Took { count: times.len() as u64, p50_ms, p99_ms }
+}
+
+fn felt(stretches: &[Times]) -> Felt {
+    let mut visible = BTreeMap::<_, Vec<u32>>::new();
+    for (store, times) in stretches.iter().flat_map(|times| &times.visible) {
+        visible.entry(*store).or_default().extend(times);
+    }
+    Felt {
+        commands: took(stretches.iter().flat_map(|times| &times.commands).copied().collect()),
+        pages: took(stretches.iter().flat_map(Times::pages).collect()),
+        visible: visible.into_iter().map(|(store, times)| (store, took(times))).collect(),
+    }
+}
+
+/// The p99 of `values` with the replay by that without, stretch by stretch of the rounds.
+fn ratio(with: &[Times], without: &[Times], values: fn(&Times) -> Vec<u32>) -> Ratio {
+    let p99 = |stretches: &[Times], first, step| {
+        quantile(&mut stretches.iter().skip(first).step_by(step).flat_map(values).collect::<Vec<_>>(), 0.99)
+    };
+    let of = |first, step| p99(with, first, step) / p99(without, first, step);
+    let parts = || (0..PARTS.min(without.len())).map(|first| of(first, PARTS));
+    Ratio { times: of(0, 1), lowest: parts().fold(f64::INFINITY, f64::min), highest: parts().fold(0.0, f64::max) }
 }
 
 async fn send_on(mut connection: Connection, shared: Rc<Shared>) -> Result<()> {
-    while shared.stage.get() != Beside::End {
+    while shared.stage.get().0 != Beside::End {
         let number = shared.next.replace(shared.next.get() + 1);
         #[allow(clippy::cast_precision_loss, reason = "a run has far fewer than 2^53 commands")]
         let turn = shared.started + Duration::from_secs_f64(number as f64 / shared.plan.rate);
@@ -193,7 +247,7 @@ async fn send_on(mut connection: Connection, shared: Rc<Shared>) -> Result<()> {
 impl Shared {
     /// A command, and the page that shows it.
     async fn one(&self, connection: &mut Connection, number: u64, turn: Instant) -> Result<()> {
-        let beside = self.stage.get();
+        let stage = self.stage.get();
         let key = format!("{}-{number}", self.plan.key_prefix);
         let sku = format!("live-{}", number % SKUS);
         let (path, body) = match number % 4 {
@@ -206,7 +260,7 @@ impl Shared {
         let answer = within(connection.post(&path, &key, body)).await?;
         let answered = Instant::now();
         let written: Value = read(&path, &answer)?;
-        self.record(beside, None, answered - turn)?;
+        self.record(stage, None, answered - turn);
         let token = answer.header(&CONSISTENCY_TOKEN).context("an answer without a token")?.to_owned();
         let id = written["id"].as_str().unwrap_or_default();
         let (store, page) = match number % 4 {
@@ -225,33 +279,32 @@ impl Shared {
             _ => shown["data"].as_array().is_some_and(|rows| rows.iter().any(|row| row["id"] == id)),
         };
         anyhow::ensure!(shows, "{page} does not show what was answered before: {shown}");
-        self.record(beside, Some(store), answered.elapsed())
+        self.record(stage, Some(store), answered.elapsed());
+        Ok(())
     }
 
     /// A command's time, or that of a page of `store`.
-    fn record(&self, beside: Beside, store: Option<&'static str>, took: Duration) -> Result<()> {
+    fn record(&self, (beside, change): (Beside, u32), store: Option<&'static str>, took: Duration) {
         if matches!(beside, Beside::Change | Beside::End) {
-            return Ok(());
+            return;
         }
         let mut all = self.times.borrow_mut();
-        let times = match all.entry(beside) {
-            Entry::Occupied(there) => there.into_mut(),
-            Entry::Vacant(free) => free.insert(Times { commands: histogram()?, visible: BTreeMap::new() }),
-        };
-        let times = match store.map(|store| times.visible.entry(store)) {
-            None => &mut times.commands,
-            Some(Entry::Occupied(there)) => there.into_mut(),
-            Some(Entry::Vacant(free)) => free.insert(histogram()?),
-        };
-        times.saturating_record(u64::try_from(took.as_micros()).unwrap_or(u64::MAX).max(1));
-        Ok(())
+        let stretches = all.entry(beside).or_default();
+        // What was sent at the end of a stretch may be answered in the next one.
+        let at = stretches.iter().rposition(|times| times.change == change).unwrap_or_else(|| {
+            stretches.push(Times { change, ..Times::default() });
+            stretches.len() - 1
+        });
+        let times = &mut stretches[at];
+        let times = store.map_or(&mut times.commands, |store| times.visible.entry(store).or_default());
+        times.push(u32::try_from(took.as_micros()).unwrap_or(u32::MAX));
     }
 }
 
 impl Times {
-    fn felt(&self) -> Felt {
-        let visible = self.visible.iter().map(|(store, times)| (*store, took(times))).collect();
-        Felt { commands: took(&self.commands), visible }
+    /// Of all stores.
+    fn pages(&self) -> Vec<u32> {
+        self.visible.values().flatten().copied().collect()
     }
 }
 
@@ -263,4 +316,29 @@ fn read(path: &str, answer: &Answer) -> Result<Value> {
     let text = || String::from_utf8_lossy(&answer.body).into_owned();
     anyhow::ensure!(answer.status.is_success(), "{path} answered {}: {}", answer.status, text());
     serde_json::from_slice(&answer.body).with_context(|| format!("{path} answered {}", text()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantiles_are_those_of_the_nearest_rank() {
+        let mut times: Vec<u32> = (1..=200).map(|number| 1_000 * number).rev().collect();
+        let both = [0.5, 0.99, 1.0].map(|share| quantile(&mut times, share));
+        assert!(both.iter().zip([100.0, 198.0, 200.0]).all(|(is, wanted)| (is - wanted).abs() < 1e-9), "{both:?}");
+        assert!(quantile(&mut [], 0.99).abs() < f64::EPSILON);
+    }
+
+    #[test]
+    fn a_ratio_is_that_of_all_rounds_beside_those_of_its_parts() {
+        let stretch = |change, time| Times { change, commands: vec![time; 10], visible: BTreeMap::new() };
+        let with: Vec<_> = [2_000, 3_000, 2_000, 4_000, 2_000].map(|time| stretch(1, time)).into();
+        let without: Vec<_> = [2_000; 5].map(|time| stretch(2, time)).into();
+        let Ratio { times, lowest, highest } = ratio(&with, &without, |times| times.commands.clone());
+        assert!(
+            [times - 2.0, lowest - 1.0, highest - 2.0].iter().all(|off| off.abs() < 1e-9),
+            "{times} {lowest} {highest}"
+        );
+    }
 }

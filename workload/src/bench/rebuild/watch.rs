@@ -18,8 +18,9 @@ use crate::http::Connection;
 const LOOK: Duration = Duration::from_millis(250);
 /// The same of a comparison, whose cost for others is measured: each look asks the log for the ends and times of all partitions.
 const LOOK_COMPARED: Duration = Duration::from_secs(2);
-/// How long a change takes to be felt: what is wished of a generation is carried out within a quarter of a second.
-const CHANGE: Duration = Duration::from_secs(1);
+/// How long a change takes to be felt: what is wished of a generation is carried out within a quarter of a second, and who begins to
+/// read fetches some MiB at once.
+const CHANGE: Duration = Duration::from_secs(2);
 /// Longest wait for one answer: a comparison reads everything.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 /// Longest wait until a generation has caught up, or was compared.
@@ -56,7 +57,7 @@ pub struct Rounds {
     /// Rounds, each with the replay going on, and paused
     #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u32).range(1..))]
     pub rounds: u32,
-    /// Seconds of each half of a round
+    /// Seconds of each half of a round, a quarter more or less
     #[arg(long, default_value_t = 10.0)]
     pub round_seconds: f64,
 }
@@ -77,18 +78,18 @@ impl Operators {
         let generation = self.change("start", &json!({ "view": view, "reason": "a bench" }))?;
         let generation = generation["generation"].as_u64().context("a generation without a number")?;
         let chosen = json!({ "view": view, "generation": generation, "reason": "a bench" });
-        let half = |beside| {
+        let half = |beside, number| {
             sleep(CHANGE);
             stage.set(beside);
-            sleep(Duration::from_secs_f64(rounds.round_seconds));
+            sleep(Duration::from_secs_f64(rounds.round_seconds * stretched(number)));
             stage.set(Beside::Change);
         };
-        for _ in 0..rounds.rounds {
-            half(Beside::Replay);
+        for round in 0..rounds.rounds {
+            half(Beside::Replay, 2 * round);
             let row = self.standing(view, generation)?;
             ensure!(row["state"] == "building", "it is over before the rounds are: more events, or fewer rounds");
             self.change("pause", &chosen)?;
-            half(Beside::Nothing);
+            half(Beside::Nothing, 2 * round + 1);
             self.change("resume", &chosen)?;
         }
         let faster = json!({ "view": view, "generation": generation, "rate": rate, "reason": "a bench" });
@@ -185,6 +186,12 @@ impl Operators {
     }
 }
 
+/// By how much the half of this number is longer or shorter, all lengths between alike (the golden ratio's multiples): else what
+/// databases do once a minute would meet the same half again and again.
+fn stretched(number: u32) -> f64 {
+    0.75 + 0.5 * (f64::from(number) * 0.618_033_988_749_895).fract()
+}
+
 fn count(row: &Value, name: &str) -> u64 {
     row[name].as_u64().unwrap_or(0)
 }
@@ -197,6 +204,16 @@ fn error(forecasts: &[(f64, f64)], end: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn halves_are_of_all_lengths_about_one() {
+        let halves: Vec<f64> = (0..60).map(stretched).collect();
+        assert!(halves.iter().all(|half| (0.75..1.25).contains(half)), "{halves:?}");
+        for kind in 0..2 {
+            let mean = halves.iter().skip(kind).step_by(2).sum::<f64>() / 30.0;
+            assert!((mean - 1.0).abs() < 0.02, "{mean}");
+        }
+    }
 
     #[test]
     fn the_worst_forecast_counts() {
