@@ -1,6 +1,6 @@
 //! Writes folds of running owners, on a thread of its own. Each time that fjall has a memtable to flush it syncs its journal to
-//! disk, and whoever commits meanwhile waits: for 20 to 50 ms beside databases that write to the same disk, in which commands would wait
-//! behind their lane.
+//! disk, and whoever commits meanwhile waits. Beside databases that write to the same disk a sync takes up to 50 ms, in which
+//! commands would wait behind their lane.
 
 use std::sync::Arc;
 use std::thread;
