@@ -12,16 +12,19 @@ pub enum Pace {
     /// As fast as log and store take it.
     #[default]
     Unbounded,
+    /// So that live traffic hardly feels it: no more than [`GENTLE_RATE`], and the store is worked with a tenth of the time at most, so
+    /// that one which is strained is asked for less.
+    Gentle,
     /// No more than so many events a second, one or more, in small steps; and where the store is slow, half of the time at most.
     Rate(u64),
 }
 
-/// Parts of a second into which a rate is divided.
-const MOMENTS: u64 = 40;
-/// Such a part.
-const MOMENT: Duration = Duration::from_millis(1_000 / MOMENTS);
+/// Most events a second of [`Pace::Gentle`] (README: on two shared cores).
+pub const GENTLE_RATE: u64 = 1_200;
+/// How much longer than it was worked with a store is left alone by [`Pace::Gentle`].
+const GENTLE_RESTS: u32 = 9;
 /// Longest rest.
-const REST_MAX: Duration = Duration::from_secs(1);
+const REST_MAX: Duration = Duration::from_secs(3);
 /// How many records or rows are gone through in the time in which one event is folded into a store.
 const COMPARED: u64 = 2;
 /// Shortest rest of a comparison: timers tick in milliseconds.
@@ -30,16 +33,36 @@ const REST_MIN: Duration = Duration::from_millis(1);
 impl Pace {
     /// Most records of a batch, of at most `most`: live traffic feels what is done at once.
     pub(crate) fn batch_events(self, most: usize) -> usize {
+        let Some(rate) = self.rate() else { return most };
+        most.min(usize::try_from(rate / self.moments()).unwrap_or(usize::MAX).max(1))
+    }
+
+    /// Most events a second, if there is a bound.
+    #[must_use]
+    pub fn rate(self) -> Option<u64> {
         match self {
-            Self::Unbounded => most,
-            Self::Rate(rate) => most.min(usize::try_from(rate / MOMENTS).unwrap_or(usize::MAX).max(1)),
+            Self::Unbounded => None,
+            Self::Gentle => Some(GENTLE_RATE),
+            Self::Rate(rate) => Some(rate),
         }
+    }
+
+    /// Parts of a second into which its rate is divided: a few commits burden a store less than many, and high rates need small
+    /// steps, because what is done at once is felt.
+    fn moments(self) -> u64 {
+        if self == Self::Gentle { 10 } else { 40 }
     }
 
     /// How long to rest after a step that took so long, in which all was done that a moment may have, or all that there was.
     pub(crate) fn rest_after(self, worked: Duration, full: bool) -> Option<Duration> {
-        let gathers = if full { Duration::ZERO } else { MOMENT.saturating_sub(worked) };
-        (self != Self::Unbounded).then(|| worked.min(REST_MAX).max(gathers))
+        let rests = match self {
+            Self::Unbounded => return None,
+            Self::Gentle => worked * GENTLE_RESTS,
+            Self::Rate(_) => worked,
+        };
+        let moment = Duration::from_millis(1_000 / self.moments());
+        let gathers = if full { Duration::ZERO } else { moment.saturating_sub(worked) };
+        Some(rests.min(REST_MAX).max(gathers))
     }
 
     /// Whether somebody may wait for what is written next.
@@ -49,8 +72,7 @@ impl Pace {
 
     /// How long folding so many records is to take at least.
     pub(crate) fn due(self, records: u64) -> Option<Duration> {
-        let Self::Rate(rate) = self else { return None };
-        records.saturating_mul(1_000_000_000).checked_div(rate).map(Duration::from_nanos)
+        records.saturating_mul(1_000_000_000).checked_div(self.rate()?).map(Duration::from_nanos)
     }
 }
 
@@ -76,10 +98,8 @@ impl Rests {
     /// Most rows to read at one moment, of at most `most`: no more than are gone through in a second, because the store has to keep
     /// that moment meanwhile.
     pub(crate) fn part_rows(&self, most: usize) -> usize {
-        match self.pace {
-            Pace::Unbounded => most,
-            Pace::Rate(rate) => most.min(usize::try_from(rate.saturating_mul(COMPARED)).unwrap_or(most).max(1)),
-        }
+        let Some(rate) = self.pace.rate() else { return most };
+        most.min(usize::try_from(rate.saturating_mul(COMPARED)).unwrap_or(most).max(1))
     }
 
     /// Rests if it is too early for another step after so many: records that are folded, or rows.
@@ -109,17 +129,34 @@ mod tests {
     fn a_slow_store_is_worked_with_half_of_the_time() {
         let step = Duration::from_millis(300);
         assert_eq!(Pace::Rate(5_000).rest_after(step, true), Some(step));
-        assert_eq!(Pace::Rate(5_000).rest_after(5 * step, true), Some(REST_MAX));
+        assert_eq!(Pace::Rate(5_000).rest_after(20 * step, true), Some(REST_MAX));
         assert_eq!(Pace::Unbounded.rest_after(step, true), None);
+    }
+
+    #[test]
+    fn a_strained_store_is_asked_for_less() {
+        let (quick, slow) = (Duration::from_millis(10), Duration::from_millis(200));
+        assert_eq!([quick, slow].map(|worked| Pace::Gentle.rest_after(worked, true)), [9 * quick, 9 * slow].map(Some));
+        assert_eq!(Pace::Gentle.rest_after(slow * 5, true), Some(REST_MAX));
+        assert_eq!(Pace::Gentle.batch_events(2_000), 120);
+        assert_eq!(Pace::Gentle.due(120), Some(Duration::from_millis(100)));
     }
 
     #[test]
     fn what_nobody_waits_for_is_gathered() {
         let [quick, slow] = [5, 20].map(Duration::from_millis);
         let rests = |worked, full| Pace::Rate(5_000).rest_after(worked, full);
-        assert_eq!([rests(quick, true), rests(quick, false)], [Some(quick), Some(MOMENT - quick)]);
+        assert_eq!([rests(quick, true), rests(quick, false)], [Some(quick), Some(Duration::from_millis(25) - quick)]);
         assert_eq!([rests(slow, true), rests(slow, false)], [Some(slow); 2]);
+        assert_eq!(Pace::Gentle.rest_after(quick, false), Some(Duration::from_millis(100) - quick));
         assert_eq!(Pace::Unbounded.rest_after(quick, false), None);
+    }
+
+    #[test]
+    fn a_store_keeps_a_moment_for_a_second_at_most() {
+        let rows = |pace| Rests::at(pace).part_rows(500);
+        assert_eq!([1, 100, 250, u64::MAX].map(|rate| rows(Pace::Rate(rate))), [2, 200, 500, 500]);
+        assert_eq!([Pace::Gentle, Pace::Unbounded].map(rows), [500; 2]);
     }
 
     #[test]

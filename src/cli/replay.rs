@@ -37,7 +37,7 @@ pub enum Replay {
 pub struct ReplayStart {
     /// Of which view
     pub view: String,
-    /// Most events a second, to spare live traffic; 0 is no bound. 1200 without it
+    /// Most events a second, to spare live traffic; 0 is no bound. Without it at most 1200, and fewer where the store is strained
     #[arg(long, value_name = "EVENTS/S")]
     pub rate: Option<u64>,
     /// Only these partitions, such as order.events/3,order.events/7; to try a new fold on a part of the log first

@@ -22,8 +22,6 @@ use crate::parked::{given, unavailable, view};
 use crate::problem::{GENERATION_BEHIND, GENERATION_IN_USE, Problem, SCOPE_UNFIT};
 use crate::server::Shared;
 
-/// Most events a second of a replay where nobody says another, so that live traffic hardly feels it (README: on two shared cores).
-const RATE: u64 = 1_200;
 /// How long a promotion waits until the other generation has folded as much as the live one.
 const PROMOTE_WITHIN: Duration = Duration::from_secs(10);
 /// How long projectors have to notice that a generation is not folded any more, before its rows go.
@@ -75,8 +73,9 @@ pub(crate) struct Resume {
 /// As operators say it.
 fn pace(rate: Option<u64>) -> Pace {
     match rate {
+        None => Pace::Gentle,
         Some(0) => Pace::Unbounded,
-        rate => Pace::Rate(rate.unwrap_or(RATE)),
+        Some(rate) => Pace::Rate(rate),
     }
 }
 

@@ -6,7 +6,6 @@ use domain::Timestamp;
 use eventlog::{EventLog, LogError, Partition};
 use projections::ViewState;
 use projections::generations::{Generation, Notes, Verified, now};
-use projections::pace::Pace;
 use serde::Serialize;
 
 use super::deeds::Reached;
@@ -95,10 +94,7 @@ pub(super) async fn of(operators: &Shared, view: &'static str, generation: Gener
         lag_seconds: oldest.map_or(0.0, |oldest| seconds(now().0.saturating_sub(oldest.0))),
         events_per_second,
         eta_seconds,
-        rate: match notes.pace {
-            Pace::Unbounded => 0,
-            Pace::Rate(rate) => rate,
-        },
+        rate: notes.pace.rate().unwrap_or_default(),
         partitions: scope::shown(&notes.scope),
         from: notes.scope.from.map(scope::begin),
         started_at: notes.started_at.map(|at| time(Timestamp(at))),
