@@ -74,10 +74,23 @@ pub struct Report {
     pub events: u64,
     /// Seconds until the shop had folded them all for the first time, in every store at once.
     pub first_fold_seconds: f64,
-    /// Each replay, and the traffic beside it.
-    pub replays: Vec<(Replay, Live)>,
+    /// Each view.
+    pub views: Vec<Rebuilt>,
     /// Most memory of the process: before the replays, and after them.
     pub peak_memory_mib: (u64, u64),
+}
+
+/// One view.
+#[derive(Debug, Serialize)]
+pub struct Rebuilt {
+    /// Events per second at Lonja's own pace, in the rounds.
+    pub pace: f64,
+    /// The traffic beside the rounds.
+    pub rounds: Live,
+    /// From the last round on.
+    pub replay: Replay,
+    /// The traffic beside that.
+    pub live: Live,
 }
 
 /// Measures, prints the report, and writes the file.
@@ -96,10 +109,10 @@ pub fn run(args: &Args) -> Result<Report> {
     let (before, after) = report.peak_memory_mib;
     println!("\npeak memory of the process: {before} MiB before the replays, {after} MiB after them");
     args.json.as_deref().map_or(Ok(()), |file| write_json(file, std::slice::from_ref(&report)))?;
-    let wrong = |(_, live): &(Replay, Live)| (live.wrong > 0).then(|| live.shown.clone());
-    let wrong: Vec<_> = report.replays.iter().filter_map(wrong).collect();
+    let traffic = report.views.iter().flat_map(|rebuilt| [&rebuilt.rounds, &rebuilt.live]);
+    let wrong: Vec<_> = traffic.filter(|live| live.wrong > 0).map(|live| live.shown.clone()).collect();
     ensure!(wrong.is_empty(), "answers were wrong: {wrong:?}");
-    ensure!(report.replays.iter().all(|(replay, _)| replay.differences == 0), "rows are not what the log says");
+    ensure!(report.views.iter().all(|rebuilt| rebuilt.replay.differences == 0), "rows are not what the log says");
     Ok(report)
 }
 
@@ -120,15 +133,17 @@ fn measure(args: &Args, run: &str, directory: &Path) -> Result<Report> {
     std::thread::sleep(Duration::from_secs_f64(args.settle_seconds));
     let operators = Operators::new(operating);
     let before = peak_memory_mib(server.pid());
-    let mut replays = Vec::new();
+    let mut views = Vec::new();
     for view in &args.views {
-        let replay = beside(args, &server, |stage| operators.replay(view, args.rate, args.rounds, stage))?;
-        print(&replay);
-        replays.push(replay);
+        let ((generation, pace), rounds) = beside(args, &server, |stage| operators.rounds(view, args.rounds, stage))?;
+        print_rounds(view, pace, &rounds);
+        let (replay, live) = beside(args, &server, |stage| operators.replay(view, generation, args.rate, stage))?;
+        print_replay(&replay, &live);
+        views.push(Rebuilt { pace, rounds, replay, live });
     }
     let peak_memory_mib = (before, peak_memory_mib(server.pid()));
     server.stop()?;
-    Ok(Report { events: args.events, first_fold_seconds, replays, peak_memory_mib })
+    Ok(Report { events: args.events, first_fold_seconds, views, peak_memory_mib })
 }
 
 /// Does something while live traffic runs, which is told what goes on.
@@ -145,22 +160,27 @@ fn beside<T>(args: &Args, server: &Server, deed: impl FnOnce(&Stage) -> Result<T
     })
 }
 
-fn print((replay, live): &(Replay, Live)) {
-    let Replay { view, records, records_in_all: _, seconds, eta_error, verify_seconds, rows, differences, promote_ms } =
-        replay;
-    #[allow(clippy::cast_precision_loss, reason = "a log has far fewer than 2^53 records")]
-    let rate = *records as f64 / seconds;
-    println!("\n{view}: {records} events in {seconds:.0} s, {rate:.0}/s");
-    println!("  forecast off by {:.1} % ({})", 100.0 * eta_error, verdict(*eta_error <= ETA_BAR));
-    println!("  {rows} rows verified in {verify_seconds:.0} s, {differences} differ; promoted in {promote_ms:.0} ms");
+fn print_rounds(view: &str, pace: f64, live: &Live) {
+    println!("\n{view} at Lonja's own pace: {pace:.0} events/s");
     println!(
         "  p99 beside it / while paused: commands {}, pages {}",
         told(live.commands_ratio),
         told(live.pages_ratio)
     );
-    println!("  live traffic beside     commands   p50 ms   p99 ms   until a page shows it: p50 / p99 ms by store");
+    felt_head();
     felt("nothing (paused)", &live.beside(Beside::Nothing));
     felt("the replay", &live.beside(Beside::Replay));
+}
+
+fn print_replay(replay: &Replay, live: &Live) {
+    let Replay { view, records, records_in_all: _, seconds, eta_error, verify_seconds, rows, differences, promote_ms } =
+        replay;
+    #[allow(clippy::cast_precision_loss, reason = "a log has far fewer than 2^53 records")]
+    let rate = *records as f64 / seconds;
+    println!("{view}: {records} events in {seconds:.0} s, {rate:.0}/s");
+    println!("  forecast off by {:.1} % ({})", 100.0 * eta_error, verdict(*eta_error <= ETA_BAR));
+    println!("  {rows} rows verified in {verify_seconds:.0} s, {differences} differ; promoted in {promote_ms:.0} ms");
+    felt_head();
     felt("the comparison", &live.beside(Beside::Comparison));
 }
 
@@ -170,6 +190,10 @@ fn verdict(met: bool) -> &'static str {
 
 fn told(Ratio { times, lowest, highest }: Ratio) -> String {
     format!("{times:.2} ({lowest:.2}-{highest:.2}; bar <= {LATENCY_BAR}: {})", verdict(times <= LATENCY_BAR))
+}
+
+fn felt_head() {
+    println!("  live traffic beside     commands   p50 ms   p99 ms   until a page shows it: p50 / p99 ms by store");
 }
 
 fn felt(name: &str, felt: &Felt) {

@@ -70,11 +70,9 @@ impl Operators {
         Self(address)
     }
 
-    /// Builds a view anew, compares it with the log, makes it live, and retires the former generation.
-    pub fn replay(&self, view: &str, rate: Option<u64>, rounds: Rounds, stage: &Stage) -> Result<Replay> {
-        let rows = self.list(view)?;
-        let former = rows.iter().find(|row| row["state"] == "live");
-        let former = former.map(|row| row["generation"].clone()).context("no generation is live")?;
+    /// Begins to build a view anew at Lonja's own pace, and lets it go on and pause in turn. Gives the generation, and how many
+    /// events a second it folded while it went on.
+    pub fn rounds(&self, view: &str, rounds: Rounds, stage: &Stage) -> Result<(u64, f64)> {
         let generation = self.change("start", &json!({ "view": view, "reason": "a bench" }))?;
         let generation = generation["generation"].as_u64().context("a generation without a number")?;
         let chosen = json!({ "view": view, "generation": generation, "reason": "a bench" });
@@ -84,14 +82,30 @@ impl Operators {
             sleep(Duration::from_secs_f64(rounds.round_seconds * stretched(number)));
             stage.set(Beside::Change);
         };
+        let mut going = Duration::ZERO;
         for round in 0..rounds.rounds {
+            let resumed = Instant::now();
             half(Beside::Replay, 2 * round);
             let row = self.standing(view, generation)?;
             ensure!(row["state"] == "building", "it is over before the rounds are: more events, or fewer rounds");
             self.change("pause", &chosen)?;
+            going += resumed.elapsed();
             half(Beside::Nothing, 2 * round + 1);
-            self.change("resume", &chosen)?;
+            if round + 1 < rounds.rounds {
+                self.change("resume", &chosen)?;
+            }
         }
+        #[allow(clippy::cast_precision_loss, reason = "a log has far fewer than 2^53 records")]
+        let folded = count(&self.standing(view, generation)?, "records") as f64;
+        Ok((generation, folded / going.as_secs_f64()))
+    }
+
+    /// Builds it to the end, compares it with the log, makes it live, and retires the former generation.
+    pub fn replay(&self, view: &str, generation: u64, rate: Option<u64>, stage: &Stage) -> Result<Replay> {
+        let rows = self.list(view)?;
+        let former = rows.iter().find(|row| row["state"] == "live");
+        let former = former.map(|row| row["generation"].clone()).context("no generation is live")?;
+        let chosen = json!({ "view": view, "generation": generation, "reason": "a bench" });
         let faster = json!({ "view": view, "generation": generation, "rate": rate, "reason": "a bench" });
         self.change("resume", &faster)?;
         let (begun, first) = (Instant::now(), count(&self.standing(view, generation)?, "records"));
