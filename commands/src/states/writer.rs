@@ -75,3 +75,30 @@ impl Writing {
         self.0.recv().unwrap_or(Err(StoreError::Writer))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tables::Table;
+    use super::*;
+
+    #[test]
+    fn what_a_writer_that_has_ended_does_not_take_is_written_all_the_same() {
+        let (jobs, queue) = crossbeam_channel::unbounded();
+        drop(queue);
+        let tables = Arc::new(Tables::in_memory());
+        let mut batch = Batch::default();
+        batch.insert(Table::Checkpoints, "a", vec![1]);
+        Writer(Some(jobs)).write(&tables, batch).wait().unwrap();
+        assert_eq!(tables.get(Table::Checkpoints, b"a").unwrap().as_deref(), Some(&[1][..]));
+    }
+
+    #[test]
+    fn a_fold_that_ends_with_its_writer_has_failed() {
+        let (done, told) = crossbeam_channel::bounded(1);
+        let writing = Writing(told);
+        assert!(writing.poll().is_none());
+        drop(done);
+        assert!(matches!(writing.poll(), Some(Err(StoreError::Writer))));
+        assert!(matches!(writing.wait(), Err(StoreError::Writer)));
+    }
+}
