@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use fjall::config::{PartitioningPolicy, PinningPolicy};
-use fjall::{Database, Keyspace, KeyspaceCreateOptions, Slice};
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, KvSeparationOptions, Slice};
 use parking_lot::Mutex;
 
 use super::StoreError;
@@ -19,6 +19,9 @@ const BLOCKS_BYTES_MAX: u64 = 16 << 20;
 /// Threads that flush and compact. With more than one, fjall 3.1 keeps the first for flushes: while the others compact it
 /// hands the next compaction to itself over and over, which took a third of their processor time while restoring.
 const COMPACTORS: usize = 1;
+
+/// From so many bytes on an outcome's content is kept apart from its key.
+const OUTCOME_BYTES_MIN: u32 = 64;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Table {
@@ -53,6 +56,12 @@ fn options() -> KeyspaceCreateOptions {
         .expect_point_read_hits(true)
 }
 
+/// Outcomes are written once and forgotten together, and few are read: their content stays in the file that it is flushed to,
+/// instead of being written anew by each compaction of their keys.
+fn outcomes() -> KeyspaceCreateOptions {
+    options().with_kv_separation(Some(KvSeparationOptions::default().separation_threshold(OUTCOME_BYTES_MIN)))
+}
+
 type Content = BTreeMap<(Table, Slice), Slice>;
 type Entries<'t> = Box<dyn Iterator<Item = Result<(Slice, Slice), fjall::Error>> + 't>;
 
@@ -75,7 +84,7 @@ impl Tables {
         let db = Database::builder(dir).max_journaling_size(JOURNAL_BYTES_MAX).worker_threads(COMPACTORS);
         let db = db.cache_size(BLOCKS_BYTES_MAX).open()?;
         let keyspace = |name| db.keyspace(name, options);
-        let (states, outcomes) = (keyspace("states")?, keyspace("outcomes")?);
+        let (states, outcomes) = (keyspace("states")?, db.keyspace("outcomes", outcomes)?);
         let known = Known::of(vec![states.clone(), outcomes.clone()], KEYS_MIN)?;
         let keyspaces = [states, outcomes, keyspace("ages")?, keyspace("checkpoints")?];
         Ok(Self::Disk(Disk { db, keyspaces, known }))
