@@ -12,7 +12,7 @@ pub enum Pace {
     /// As fast as log and store take it.
     #[default]
     Unbounded,
-    /// So that live traffic hardly feels it: no more than [`GENTLE_RATE`], and the store is worked with a tenth of the time at most, so
+    /// So that live traffic hardly feels it: no more than [`GENTLE_RATE`], and the store is worked with a twentieth of the time at most, so
     /// that one which is strained is asked for less.
     Gentle,
     /// No more than so many events a second, one or more, in small steps; and where the store is slow, half of the time at most.
@@ -22,7 +22,7 @@ pub enum Pace {
 /// Most events a second of [`Pace::Gentle`] (README: on two shared cores).
 pub const GENTLE_RATE: u64 = 1_200;
 /// How much longer than it was worked with a store is left alone by [`Pace::Gentle`].
-const GENTLE_RESTS: u32 = 9;
+const GENTLE_RESTS: u32 = 19;
 /// Longest rest.
 const REST_MAX: Duration = Duration::from_secs(3);
 /// How many records or rows are gone through in the time in which one event is folded into a store.
@@ -135,8 +135,11 @@ mod tests {
 
     #[test]
     fn a_strained_store_is_asked_for_less() {
-        let (quick, slow) = (Duration::from_millis(10), Duration::from_millis(200));
-        assert_eq!([quick, slow].map(|worked| Pace::Gentle.rest_after(worked, true)), [9 * quick, 9 * slow].map(Some));
+        let (quick, slow) = (Duration::from_millis(10), Duration::from_millis(100));
+        assert_eq!(
+            [quick, slow].map(|worked| Pace::Gentle.rest_after(worked, true)),
+            [19 * quick, 19 * slow].map(Some)
+        );
         assert_eq!(Pace::Gentle.rest_after(slow * 5, true), Some(REST_MAX));
         assert_eq!(Pace::Gentle.batch_events(2_000), 120);
         assert_eq!(Pace::Gentle.due(120), Some(Duration::from_millis(100)));
@@ -148,7 +151,7 @@ mod tests {
         let rests = |worked, full| Pace::Rate(5_000).rest_after(worked, full);
         assert_eq!([rests(quick, true), rests(quick, false)], [Some(quick), Some(Duration::from_millis(25) - quick)]);
         assert_eq!([rests(slow, true), rests(slow, false)], [Some(slow); 2]);
-        assert_eq!(Pace::Gentle.rest_after(quick, false), Some(Duration::from_millis(100) - quick));
+        assert_eq!(Pace::Gentle.rest_after(quick / 5, false), Some(Duration::from_millis(100) - quick / 5));
         assert_eq!(Pace::Unbounded.rest_after(quick, false), None);
     }
 
