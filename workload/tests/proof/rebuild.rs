@@ -38,19 +38,23 @@ fn views_are_rebuilt_beside_live_traffic() {
     let done = bench.output().unwrap();
     assert!(done.status.success(), "{}", text(&done));
     let report: Value = serde_json::from_slice(&std::fs::read(json).unwrap()).unwrap();
-    let replays = report[0]["replays"].as_array().unwrap();
-    let folded: Vec<_> = replays
+    let views = report[0]["views"].as_array().unwrap();
+    let folded: Vec<_> = views
         .iter()
-        .map(|pair| (pair[0]["view"].as_str().unwrap(), pair[0]["records_in_all"].as_u64().unwrap()))
+        .map(|rebuilt| &rebuilt["replay"])
+        .map(|replay| (replay["view"].as_str().unwrap(), replay["records_in_all"].as_u64().unwrap()))
         .collect();
     for (view, at_least) in [("order_detail", EVENTS / 2), ("stock_level", EVENTS / 2), ("activity_feed", EVENTS)] {
         let (_, records) = folded.iter().find(|(name, _)| *name == view).unwrap();
         assert!(*records > at_least, "{view}: {report:#}");
     }
-    for (replay, live) in replays.iter().map(|pair| (&pair[0], &pair[1])) {
+    for rebuilt in views {
+        let replay = &rebuilt["replay"];
         assert!(replay["differences"] == 0 && replay["rows"].as_u64() > Some(0), "{report:#}");
-        assert_eq!(live["wrong"], 0, "{report:#}");
-        for beside in ["nothing", "replay", "comparison"] {
+        assert!(rebuilt["pace"].as_f64() > Some(0.0), "{report:#}");
+        for (traffic, beside) in [("rounds", "nothing"), ("rounds", "replay"), ("live", "comparison")] {
+            let live = &rebuilt[traffic];
+            assert_eq!(live["wrong"], 0, "{report:#}");
             let felt = &live["felt"][beside];
             assert!(felt["commands"]["count"].as_u64() > Some(0), "{beside}: {report:#}");
             assert_eq!(felt["visible"].as_object().unwrap().len(), 4, "{beside}: {report:#}");
