@@ -138,7 +138,7 @@ pub(super) struct Reader<V: View> {
     pub(super) course: Course,
     /// Most records of a batch.
     pub(super) limit: Arc<AtomicUsize>,
-    /// Most records a second; 0 is no bound.
+    /// How fast.
     pub(super) pace: Pace,
     /// Which part of the log is folded.
     pub(super) scope: Scope,
