@@ -11,13 +11,13 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender};
-use eventlog::{Appended, Appender, Partition, Report, ReportSink};
+use eventlog::{Appended, Appender, Partition, Report};
 use schemas::{Term, Topic};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-pub(crate) use self::shared::{Keeper, Shared};
+pub(crate) use self::shared::{Keeper, Reports, Shared};
 use crate::owner::{Context, Failure, Owner, Reply, SteppedDown, answer};
 use crate::restore::{ClaimSender, Claimed, Progress};
 use crate::states::{Outcome, Store};
@@ -25,12 +25,17 @@ use crate::{Aggregate, CommandRequest};
 
 /// How long a stopping lane waits for outstanding records.
 const DRAIN_MAX: Duration = Duration::from_secs(10);
-/// Most events, or commands, between two looks at the others.
+/// Most events, commands or reports between two looks at the others.
 const AT_ONCE: usize = 64;
 
-/// What can wake a lane, beside a command.
+/// What can wake a lane's own thread.
 pub(crate) enum Event<A> {
+    /// One that is not expected.
     Report(Report),
+    /// The term cannot go on.
+    Failed(Partition, SteppedDown),
+    /// Who helped has done enough.
+    More,
     Assigned(Vec<Partition>),
     Revoked(Vec<Partition>),
     /// Said by the restore of this number.
@@ -91,7 +96,11 @@ pub(crate) struct Lane<A: Aggregate> {
     pub node: String,
     pub status: Arc<Status>,
     commands: Receiver<Queued<A>>,
+    reports: Receiver<Report>,
+    /// Commands and reports wait behind what is on its way to the lane's own thread.
+    waits: bool,
     pub sender: Sender<Event<A>>,
+    reporting: Arc<Reports<A>>,
     appender: Box<dyn Appender>,
     /// A producer that is warm already: a new one takes half a second to get its id.
     spare: Box<dyn Appender>,
@@ -129,15 +138,19 @@ impl<A: Aggregate> Lane<A> {
         commands: Receiver<Queued<A>>,
         sender: Sender<Event<A>>,
     ) -> Result<Self, eventlog::LogError> {
-        let appender = context.log.appender(sink(&sender))?;
-        let spare = context.log.appender(sink(&sender))?;
+        let (reporting, reports) = Reports::new(sender.clone());
+        let appender = context.log.appender(reporting.sink())?;
+        let spare = context.log.appender(reporting.sink())?;
         Ok(Self {
             context,
             store,
             node,
             status: Arc::new(Status::new(A::TOPIC)),
             commands,
+            reports,
+            waits: false,
             sender,
+            reporting,
             appender,
             spare,
             places: BTreeMap::new(),
@@ -152,7 +165,15 @@ impl<A: Aggregate> Lane<A> {
 
     fn react(&mut self, event: Event<A>) {
         match event {
-            Event::Report(report) => return self.report(report),
+            Event::Report(report) => {
+                self.waits = false;
+                return self.report(report);
+            }
+            Event::Failed(partition, reason) => {
+                self.waits = false;
+                return self.step_down(partition, &reason);
+            }
+            Event::More => return,
             Event::Assigned(partitions) => self.restore(partitions, Duration::ZERO),
             Event::Revoked(partitions) => partitions.iter().for_each(|partition| self.revoke(*partition)),
             Event::Restored(restore, progress) => self.restored(restore, progress),
@@ -181,7 +202,7 @@ impl<A: Aggregate> Lane<A> {
             _ => return answer::<A>(reply, Err(Failure::NotOwner)),
         };
         if let Err(reason) = owner.handle(&self.context, self.appender.as_ref(), &request, reply) {
-            self.step_down(partition, &reason);
+            self.leave_to_keeper(Event::Failed(partition, reason));
         }
     }
 
@@ -235,10 +256,37 @@ impl<A: Aggregate> Lane<A> {
         }
     }
 
-    fn take_commands(&mut self) {
+    /// Takes in commands and reports: whoever has one may do so. What may take its time (a term ends, or the log is read) is
+    /// left to the lane's own thread, and so is everything behind it.
+    fn take_in(&mut self) {
         for _ in 0..AT_ONCE {
-            let Ok(queued) = self.commands.try_recv() else { return };
+            let Some(report) = self.next(&self.reports) else { break };
+            if self.expects(&report) {
+                self.report(report);
+            } else {
+                self.leave_to_keeper(Event::Report(report));
+            }
+        }
+        for _ in 0..AT_ONCE {
+            let Some(queued) = self.next(&self.commands) else { return };
             self.command(queued);
+        }
+    }
+
+    fn next<T>(&self, queue: &Receiver<T>) -> Option<T> {
+        if self.waits { None } else { queue.try_recv().ok() }
+    }
+
+    fn leave_to_keeper(&mut self, event: Event<A>) {
+        self.waits = self.sender.send(event).is_ok();
+    }
+
+    /// Whether it is settled, or ignored, at once.
+    fn expects(&self, report: &Report) -> bool {
+        match self.places.get(&report.partition) {
+            Some(Place::Running { owner, .. }) => owner.expects(report),
+            Some(Place::Restoring { claim, .. }) => claim.is_none_or(|(_, token)| token != report.token),
+            None => true,
         }
     }
 
@@ -314,14 +362,4 @@ impl<A: Aggregate> Lane<A> {
         self.status.assigned.store(self.places.len(), Ordering::Relaxed);
         self.status.running.store(running, Ordering::Relaxed);
     }
-}
-
-fn sink<A: Aggregate>(sender: &Sender<Event<A>>) -> ReportSink {
-    let sender = sender.clone();
-    Arc::new(move |report| {
-        // A lane that has ended wants no reports.
-        if sender.send(Event::Report(report)).is_err() {
-            tracing::debug!("a report for a lane that has ended");
-        }
-    })
 }

@@ -111,7 +111,7 @@ impl Commands {
             let (sender, events) = crossbeam_channel::unbounded();
             let lane = Lane::<A>::new(Arc::clone(&self.context), store, node, commands, sender.clone())?;
             let status = Arc::clone(&lane.status);
-            let way = Way { lane: Arc::new(Shared::new(lane, queue)), status };
+            let way = Way { lane: Shared::new(lane, queue), status };
             let keeper = Keeper { shared: Arc::clone(&way.lane), events, folding: false };
             let codec = Arc::clone(&self.context.codec);
             self.lanes.push(Arc::new(Handle { number, events: sender, way: way.clone(), codec }));

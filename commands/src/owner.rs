@@ -283,6 +283,13 @@ impl<A: Aggregate> Owner<A> {
         Ok(())
     }
 
+    /// Whether this is about the oldest outstanding record, and that stands where it should; or of an earlier term.
+    pub fn expects(&self, report: &Report) -> bool {
+        let oldest = self.pending.front().map(|pending| self.first_token + pending.sequence);
+        let stands = matches!(report.outcome, Ok(Appended { offset, .. }) if offset == Some(self.confirmed.next));
+        report.token <= self.first_token || (stands && oldest == Some(report.token))
+    }
+
     /// Takes what the log says of a record of this partition. Reports of earlier terms are ignored.
     pub fn confirm(&mut self, context: &Context, report: Report) -> Result<(), SteppedDown> {
         if report.token <= self.first_token {

@@ -237,7 +237,7 @@ pub enum LogError {
 }
 
 /// Receives every report of an appender, in the order in which they become known, on a thread of the log's: it must
-/// not block.
+/// not take long, nor panic.
 pub type ReportSink = Arc<dyn Fn(Report) + Send + Sync>;
 
 /// Receives every change of what a member is assigned; see [`EventLog::join`].

@@ -12,7 +12,7 @@ use schemas::wire::log::encode_claim;
 use schemas::{Envelope, Term};
 use tokio::time::Instant;
 
-use super::{Event, Lane, Place, sink};
+use super::{Event, Lane, Place};
 use crate::Aggregate;
 use crate::metrics::{STEP_DOWNS, TERMS_STARTED};
 use crate::owner::{Context, Owner, SteppedDown};
@@ -114,7 +114,7 @@ impl<A: Aggregate> Lane<A> {
         ::metrics::counter!(STEP_DOWNS, "topic" => A::TOPIC.name).increment(1);
         let fatal = matches!(reason, SteppedDown::Append { fatal: true, .. });
         let ended: Vec<Partition> = if fatal {
-            match self.context.log.appender(sink(&self.sender)) {
+            match self.context.log.appender(self.reporting.sink()) {
                 Ok(fresh) => self.appender = std::mem::replace(&mut self.spare, fresh),
                 Err(error) => tracing::error!(error = &error as &dyn std::error::Error, "no new producer"),
             }

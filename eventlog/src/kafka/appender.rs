@@ -2,34 +2,44 @@
 //! waiting for a broker in one request, where librdkafka makes a request per partition; brokers then have far less to do
 //! (ARCHITECTURE.md, "Where the time of a command goes").
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
+use bytes::Bytes;
 use confluent_kafka::common::Error;
-use confluent_kafka::common::header::{Headers, RecordHeaders};
+use confluent_kafka::common::header::{RecordHeader, RecordHeaders};
 use confluent_kafka::common::serialization::ByteArraySerializer;
 use confluent_kafka::producer::{
     Callback, KafkaProducer, Producer, ProducerConfig, ProducerRecord, ProducerRecordOptionsBuilder, RecordMetadata,
 };
 use domain::Timestamp;
 use futures::FutureExt;
+use parking_lot::Mutex;
 use tokio::sync::Notify;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::time::timeout;
 
 use super::{Settings, number};
 use crate::fault::mutant;
 use crate::{AppendError, Appended, Appender, LogError, Partition, Record, Report, ReportSink};
 
+/// Longest that a record waits for its thread while the producer is busy. The end of every request has the thread look what
+/// waits; this is for records of other brokers than the one that is slow. What is handed over between two ends goes a request
+/// later than what waits for it, so it is longer than a request should take.
+const GATHER_MAX: Duration = Duration::from_millis(5);
+
 pub(super) struct KafkaAppender {
-    handed_over: UnboundedSender<(Record, Delivery)>,
     shared: Arc<Shared>,
 }
 
 /// What the appender, its thread and its deliveries know of each other.
 struct Shared {
     sink: ReportSink,
+    queue: Mutex<Queue>,
+    /// The queue is worth a look.
+    more: Notify,
     /// No report is wanted any more.
     dropped: AtomicBool,
     /// The producer must not be used any more: it was dropped, or a record is not known to have been appended.
@@ -38,6 +48,16 @@ struct Shared {
 }
 
 type Bytewise = KafkaProducer<Vec<u8>, Vec<u8>>;
+
+/// What the producer does not have yet.
+#[derive(Default)]
+struct Queue {
+    waiting: Vec<(Record, Delivery)>,
+    /// How many records it has, and has not told of.
+    under_way: usize,
+    /// Nobody takes anything any more.
+    closed: bool,
+}
 
 impl Shared {
     /// Nothing is sent any more. The producer's own task calls this when it hears of an error, and would send the next request
@@ -62,19 +82,24 @@ impl KafkaAppender {
             KafkaProducer::new(config, ByteArraySerializer::default(), ByteArraySerializer::default())
                 .map_err(|error| failed(error.to_string()))?
         };
-        let (handed_over, waiting) = unbounded_channel();
-        let shared =
-            Arc::new(Shared { sink, dropped: AtomicBool::new(false), stop: Notify::new(), producer: OnceLock::new() });
+        let shared = Arc::new(Shared {
+            sink,
+            queue: Mutex::default(),
+            more: Notify::new(),
+            dropped: AtomicBool::new(false),
+            stop: Notify::new(),
+            producer: OnceLock::new(),
+        });
         let producer = Arc::new(producer);
         // It is set once, here.
         let _ = shared.producer.set(Arc::downgrade(&producer));
-        let work = append_all(producer, settings.prefix.clone(), waiting, Arc::clone(&shared));
+        let work = append_all(producer, settings.prefix.clone(), Closing(Arc::clone(&shared)));
         std::thread::Builder::new()
             .name("kafka-append".into())
             // With the runtime everything ends that the producer had under way, and what was not sent never is.
             .spawn(move || runtime.block_on(work))
             .map_err(|error| failed(error.to_string()))?;
-        Ok(Self { handed_over, shared })
+        Ok(Self { shared })
     }
 }
 
@@ -106,12 +131,18 @@ const REQUEST_BYTES_MAX: &str = "8388608";
 
 impl Appender for KafkaAppender {
     fn append(&self, partition: Partition, record: &Record, token: u64) -> Result<(), AppendError> {
+        let mut queue = self.shared.queue.lock();
+        if queue.closed {
+            return Err(AppendError { detail: "the producer has stopped".into(), fatal: true });
+        }
         let delivery = Delivery { partition, token, shared: Arc::clone(&self.shared), reported: false };
-        self.handed_over.send((record.clone(), delivery)).map_err(|refused| {
-            let (_, delivery) = refused.0;
-            delivery.forget();
-            AppendError { detail: "the producer has stopped".into(), fatal: true }
-        })
+        queue.waiting.push((record.clone(), delivery));
+        // While a request is under way the record would only wait elsewhere: its thread need not be woken for each one.
+        if queue.under_way == 0 && queue.waiting.len() == 1 {
+            drop(queue);
+            self.shared.more.notify_one();
+        }
+        Ok(())
     }
 }
 
@@ -119,29 +150,29 @@ impl Drop for KafkaAppender {
     fn drop(&mut self) {
         self.shared.dropped.store(true, Ordering::Release);
         self.shared.stop.notify_one();
+        self.shared.more.notify_one();
     }
 }
 
 /// Hands records to the producer until it must stop. It stops at the first error: the producer by itself would go on
 /// behind a record that it gave up, with a hole in its place.
-async fn append_all(
-    producer: Arc<Bytewise>,
-    prefix: String,
-    mut waiting: UnboundedReceiver<(Record, Delivery)>,
-    shared: Arc<Shared>,
-) {
+async fn append_all(producer: Arc<Bytewise>, prefix: String, closing: Closing) {
+    let shared = &closing.0;
     let send = async {
         let mut names = HashMap::new();
-        while let Some((record, delivery)) = waiting.recv().await {
-            let topic = delivery.partition.topic.name;
-            let topic: &String = names.entry(topic).or_insert_with(|| format!("{prefix}{topic}"));
-            // An error drops the delivery, which reports it.
-            match message(topic, delivery.partition, &record) {
-                Ok(message) => match producer.send(message, Some(Box::new(delivery))).await {
-                    Ok(_) => {}
-                    Err(error) => tracing::warn!(%error, "a record was not taken by the producer"),
-                },
-                Err(error) => tracing::error!(%error, "a record cannot be made a message"),
+        while !shared.dropped.load(Ordering::Acquire) {
+            for (record, delivery) in shared.next().await {
+                tokio::task::consume_budget().await;
+                let topic = delivery.partition.topic.name;
+                let topic: &String = names.entry(topic).or_insert_with(|| format!("{prefix}{topic}"));
+                // An error drops the delivery, which reports it.
+                match message(topic, delivery.partition, &record) {
+                    Ok(message) => match producer.send(message, Some(Box::new(delivery))).await {
+                        Ok(_) => {}
+                        Err(error) => tracing::warn!(%error, "a record was not taken by the producer"),
+                    },
+                    Err(error) => tracing::error!(%error, "a record cannot be made a message"),
+                }
             }
         }
     };
@@ -149,8 +180,38 @@ async fn append_all(
         () = shared.stop.notified(), if !mutant("gapless") => {}
         () = send => {}
     }
-    // What was handed over since.
-    waiting.close();
+}
+
+impl Shared {
+    /// What waits, after a while if there is nothing.
+    async fn next(&self) -> Vec<(Record, Delivery)> {
+        let patience = {
+            let mut queue = self.queue.lock();
+            queue.under_way += queue.waiting.len();
+            match std::mem::take(&mut queue.waiting) {
+                waiting if !waiting.is_empty() => return waiting,
+                _ if queue.under_way > 0 => GATHER_MAX,
+                _ => Duration::MAX,
+            }
+        };
+        // Either way it is looked again.
+        let _ = timeout(patience, self.more.notified()).await;
+        Vec::new()
+    }
+}
+
+/// However its thread ends, what the producer never had is reported, too.
+struct Closing(Arc<Shared>);
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        let waiting = {
+            let mut queue = self.0.queue.lock();
+            queue.closed = true;
+            std::mem::take(&mut queue.waiting)
+        };
+        drop(waiting);
+    }
 }
 
 fn message<'a>(
@@ -158,16 +219,13 @@ fn message<'a>(
     partition: Partition,
     record: &'a Record,
 ) -> Result<ProducerRecord<&'a [u8], &'a [u8]>, Error> {
-    let mut headers = RecordHeaders::new();
-    for (name, value) in record.headers.iter() {
-        headers.add_with_key_value(name, Some(value)).map_err(Error::LocalIllegalState)?;
-    }
+    let header = |(name, value): &(Cow<'static, str>, Bytes)| RecordHeader::new(name.to_string(), Some(value.to_vec()));
     let options = ProducerRecordOptionsBuilder::new()
         .set_topic(topic.to_owned())
         .set_partition(Some(number(partition)))
         .set_key(Some(&record.key[..]))
         .set_value(Some(&record.payload[..]))
-        .set_headers(Some(headers));
+        .set_headers(Some(RecordHeaders::with_header_iter(record.headers.iter().map(header))));
     ProducerRecord::with_options(options.build()?).map_err(Error::LocalIllegalArgument)
 }
 
@@ -185,17 +243,21 @@ impl Delivery {
             return;
         }
         self.reported = true;
+        let more = {
+            let mut queue = self.shared.queue.lock();
+            // What the producer never had is told of, too, in the end.
+            queue.under_way = queue.under_way.saturating_sub(1);
+            !queue.waiting.is_empty()
+        };
+        if more {
+            self.shared.more.notify_one();
+        }
         if outcome.is_err() {
             self.shared.give_up();
         }
         if !self.shared.dropped.load(Ordering::Acquire) {
             (self.shared.sink)(Report { partition: self.partition, token: self.token, outcome });
         }
-    }
-
-    /// Nothing is to be reported.
-    fn forget(mut self) {
-        self.reported = true;
     }
 }
 
