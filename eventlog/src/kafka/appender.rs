@@ -17,29 +17,21 @@ use confluent_kafka::producer::{
 };
 use domain::Timestamp;
 use futures::FutureExt;
-use parking_lot::Mutex;
 use tokio::sync::Notify;
-use tokio::time::timeout;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::{Settings, number};
 use crate::fault::mutant;
 use crate::{AppendError, Appended, Appender, LogError, Partition, Record, Report, ReportSink};
 
-/// Longest that a record waits for its thread while the producer is busy. The end of every request has the thread look what
-/// waits; this is for records of other brokers than the one that is slow. What is handed over between two ends goes a request
-/// later than what waits for it, so it is longer than a request should take.
-const GATHER_MAX: Duration = Duration::from_millis(5);
-
 pub(super) struct KafkaAppender {
+    handed_over: UnboundedSender<(Record, Delivery)>,
     shared: Arc<Shared>,
 }
 
 /// What the appender, its thread and its deliveries know of each other.
 struct Shared {
     sink: ReportSink,
-    queue: Mutex<Queue>,
-    /// The queue is worth a look.
-    more: Notify,
     /// No report is wanted any more.
     dropped: AtomicBool,
     /// The producer must not be used any more: it was dropped, or a record is not known to have been appended.
@@ -48,16 +40,6 @@ struct Shared {
 }
 
 type Bytewise = KafkaProducer<Vec<u8>, Vec<u8>>;
-
-/// What the producer does not have yet.
-#[derive(Default)]
-struct Queue {
-    waiting: Vec<(Record, Delivery)>,
-    /// How many records it has, and has not told of.
-    under_way: usize,
-    /// Nobody takes anything any more.
-    closed: bool,
-}
 
 impl Shared {
     /// Nothing is sent any more. The producer's own task calls this when it hears of an error, and would send the next request
@@ -82,24 +64,19 @@ impl KafkaAppender {
             KafkaProducer::new(config, ByteArraySerializer::default(), ByteArraySerializer::default())
                 .map_err(|error| failed(error.to_string()))?
         };
-        let shared = Arc::new(Shared {
-            sink,
-            queue: Mutex::default(),
-            more: Notify::new(),
-            dropped: AtomicBool::new(false),
-            stop: Notify::new(),
-            producer: OnceLock::new(),
-        });
+        let (handed_over, waiting) = unbounded_channel();
+        let shared =
+            Arc::new(Shared { sink, dropped: AtomicBool::new(false), stop: Notify::new(), producer: OnceLock::new() });
         let producer = Arc::new(producer);
         // It is set once, here.
         let _ = shared.producer.set(Arc::downgrade(&producer));
-        let work = append_all(producer, settings.prefix.clone(), Closing(Arc::clone(&shared)));
+        let work = append_all(producer, settings.prefix.clone(), waiting, Arc::clone(&shared));
         std::thread::Builder::new()
             .name("kafka-append".into())
             // With the runtime everything ends that the producer had under way, and what was not sent never is.
             .spawn(move || runtime.block_on(work))
             .map_err(|error| failed(error.to_string()))?;
-        Ok(Self { shared })
+        Ok(Self { handed_over, shared })
     }
 }
 
@@ -131,18 +108,12 @@ const REQUEST_BYTES_MAX: &str = "8388608";
 
 impl Appender for KafkaAppender {
     fn append(&self, partition: Partition, record: &Record, token: u64) -> Result<(), AppendError> {
-        let mut queue = self.shared.queue.lock();
-        if queue.closed {
-            return Err(AppendError { detail: "the producer has stopped".into(), fatal: true });
-        }
         let delivery = Delivery { partition, token, shared: Arc::clone(&self.shared), reported: false };
-        queue.waiting.push((record.clone(), delivery));
-        // While a request is under way the record would only wait elsewhere: its thread need not be woken for each one.
-        if queue.under_way == 0 && queue.waiting.len() == 1 {
-            drop(queue);
-            self.shared.more.notify_one();
-        }
-        Ok(())
+        self.handed_over.send((record.clone(), delivery)).map_err(|refused| {
+            let (_, delivery) = refused.0;
+            delivery.forget();
+            AppendError { detail: "the producer has stopped".into(), fatal: true }
+        })
     }
 }
 
@@ -150,29 +121,29 @@ impl Drop for KafkaAppender {
     fn drop(&mut self) {
         self.shared.dropped.store(true, Ordering::Release);
         self.shared.stop.notify_one();
-        self.shared.more.notify_one();
     }
 }
 
 /// Hands records to the producer until it must stop. It stops at the first error: the producer by itself would go on
 /// behind a record that it gave up, with a hole in its place.
-async fn append_all(producer: Arc<Bytewise>, prefix: String, closing: Closing) {
-    let shared = &closing.0;
+async fn append_all(
+    producer: Arc<Bytewise>,
+    prefix: String,
+    mut waiting: UnboundedReceiver<(Record, Delivery)>,
+    shared: Arc<Shared>,
+) {
     let send = async {
         let mut names = HashMap::new();
-        while !shared.dropped.load(Ordering::Acquire) {
-            for (record, delivery) in shared.next().await {
-                tokio::task::consume_budget().await;
-                let topic = delivery.partition.topic.name;
-                let topic: &String = names.entry(topic).or_insert_with(|| format!("{prefix}{topic}"));
-                // An error drops the delivery, which reports it.
-                match message(topic, delivery.partition, &record) {
-                    Ok(message) => match producer.send(message, Some(Box::new(delivery))).await {
-                        Ok(_) => {}
-                        Err(error) => tracing::warn!(%error, "a record was not taken by the producer"),
-                    },
-                    Err(error) => tracing::error!(%error, "a record cannot be made a message"),
-                }
+        while let Some((record, delivery)) = waiting.recv().await {
+            let topic = delivery.partition.topic.name;
+            let topic: &String = names.entry(topic).or_insert_with(|| format!("{prefix}{topic}"));
+            // An error drops the delivery, which reports it.
+            match message(topic, delivery.partition, &record) {
+                Ok(message) => match producer.send(message, Some(Box::new(delivery))).await {
+                    Ok(_) => {}
+                    Err(error) => tracing::warn!(%error, "a record was not taken by the producer"),
+                },
+                Err(error) => tracing::error!(%error, "a record cannot be made a message"),
             }
         }
     };
@@ -180,38 +151,8 @@ async fn append_all(producer: Arc<Bytewise>, prefix: String, closing: Closing) {
         () = shared.stop.notified(), if !mutant("gapless") => {}
         () = send => {}
     }
-}
-
-impl Shared {
-    /// What waits, after a while if there is nothing.
-    async fn next(&self) -> Vec<(Record, Delivery)> {
-        let patience = {
-            let mut queue = self.queue.lock();
-            queue.under_way += queue.waiting.len();
-            match std::mem::take(&mut queue.waiting) {
-                waiting if !waiting.is_empty() => return waiting,
-                _ if queue.under_way > 0 => GATHER_MAX,
-                _ => Duration::MAX,
-            }
-        };
-        // Either way it is looked again.
-        let _ = timeout(patience, self.more.notified()).await;
-        Vec::new()
-    }
-}
-
-/// However its thread ends, what the producer never had is reported, too.
-struct Closing(Arc<Shared>);
-
-impl Drop for Closing {
-    fn drop(&mut self) {
-        let waiting = {
-            let mut queue = self.0.queue.lock();
-            queue.closed = true;
-            std::mem::take(&mut queue.waiting)
-        };
-        drop(waiting);
-    }
+    // What was handed over since.
+    waiting.close();
 }
 
 fn message<'a>(
@@ -243,21 +184,17 @@ impl Delivery {
             return;
         }
         self.reported = true;
-        let more = {
-            let mut queue = self.shared.queue.lock();
-            // What the producer never had is told of, too, in the end.
-            queue.under_way = queue.under_way.saturating_sub(1);
-            !queue.waiting.is_empty()
-        };
-        if more {
-            self.shared.more.notify_one();
-        }
         if outcome.is_err() {
             self.shared.give_up();
         }
         if !self.shared.dropped.load(Ordering::Acquire) {
             (self.shared.sink)(Report { partition: self.partition, token: self.token, outcome });
         }
+    }
+
+    /// Nothing is to be reported.
+    fn forget(mut self) {
+        self.reported = true;
     }
 }
 
