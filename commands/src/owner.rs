@@ -373,7 +373,7 @@ impl<A: Aggregate> Owner<A> {
     /// Since when confirmed records wait for the store, if it is time to fold them.
     pub fn wants_fold(&self) -> Option<Instant> {
         let waiting = self.memory.waiting();
-        let may = !self.memory.is_folding() || waiting >= WAITING_MAX;
+        let may = self.memory.may_fold() || waiting >= WAITING_MAX;
         let is_due = |since: &Instant| waiting >= UNFOLDED_MAX || since.elapsed() >= FOLD_AFTER;
         self.memory.waiting_since().filter(|since| may && is_due(since))
     }

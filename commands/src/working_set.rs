@@ -15,6 +15,10 @@ use crate::states::{Folded, Outcome, Share, Slot, States, StoreError, Writing};
 /// What a state in [`Clean`] needs beside itself: its place in two lists and a table, and its key.
 const ENTRY_BYTES: usize = 160;
 
+/// How many times as long as it took to begin a fold the next one waits: a state is written whole, and a large one (a SKU with a
+/// hundred thousand open reservations) would keep the lane busy with nothing else.
+const RESTS: u32 = 19;
+
 pub(crate) struct WorkingSet<A: Aggregate> {
     states: States<A>,
     /// Confirmed, not known to be in the store yet.
@@ -27,6 +31,8 @@ pub(crate) struct WorkingSet<A: Aggregate> {
     unfolded_since: Option<Instant>,
     /// The fold of the first of them, on its way into the store.
     fold: Option<Fold>,
+    /// When the next one may begin.
+    rests_until: Instant,
     /// States with records that are not folded into the store yet.
     hot: HashMap<Bytes, Held<A>>,
     clean: Clean<A>,
@@ -100,6 +106,7 @@ impl<A: Aggregate> WorkingSet<A> {
             unfolded_ids: HashMap::new(),
             unfolded_since: None,
             fold: None,
+            rests_until: Instant::now(),
             hot: HashMap::new(),
             clean,
         }
@@ -160,9 +167,9 @@ impl<A: Aggregate> WorkingSet<A> {
         self.unfolded.last()
     }
 
-    /// A fold is being written.
-    pub fn is_folding(&self) -> bool {
-        self.fold.is_some()
+    /// Whether a fold may begin: none is being written, and everybody had the lane long enough since the last one.
+    pub fn may_fold(&self) -> bool {
+        self.fold.is_none() && Instant::now() >= self.rests_until
     }
 
     /// Begins to fold into the store what waits for it, up to `confirmed`; one after the other.
@@ -173,7 +180,9 @@ impl<A: Aggregate> WorkingSet<A> {
             return Ok(());
         }
         let known = |key: &Bytes| self.hot.get(key).filter(|held| held.is_settled(&confirmed)).map(|held| &held.slot);
+        let begun = Instant::now();
         let (writing, sizes) = self.states.begin_fold(codec, &self.unfolded, confirmed, known)?;
+        self.rests_until = Instant::now() + RESTS * begun.elapsed();
         self.fold = Some(Fold { writing, records: self.unfolded.len(), confirmed, sizes });
         self.end_fold()
     }
