@@ -167,9 +167,14 @@ impl<A: Aggregate> WorkingSet<A> {
         self.unfolded.last()
     }
 
+    /// A fold is being written.
+    pub fn is_folding(&self) -> bool {
+        self.fold.is_some()
+    }
+
     /// Whether a fold may begin: none is being written, and everybody had the lane long enough since the last one.
     pub fn may_fold(&self) -> bool {
-        self.fold.is_none() && Instant::now() >= self.rests_until
+        !self.is_folding() && Instant::now() >= self.rests_until
     }
 
     /// Begins to fold into the store what waits for it, up to `confirmed`; one after the other.

@@ -75,7 +75,7 @@ fn nobody_waits_for_a_fold_that_is_being_written() {
     memory.begin_fold(&Codec::local(), Folded::read(checkpoint(1))).unwrap();
     memory.confirm(unchanged(2, 1_001));
     memory.end_fold().unwrap();
-    assert!(!memory.may_fold() && memory.waiting() == 1);
+    assert!(memory.is_folding() && !memory.may_fold() && memory.waiting() == 1);
     assert!([1, 2].iter().all(|id| memory.recent(Uuid::from_u128(*id)).is_some()), "neither is forgotten");
     let held = memory.take(&key).unwrap();
     assert_eq!((held.slot.version, held.last), (7, 1), "the state of memory, not the one of the store");
